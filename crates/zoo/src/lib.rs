@@ -1,0 +1,27 @@
+//! Networks as data: the graph, its layers and taps, architectures, weights in and out, and the teachers' catalogue.
+//!
+//! ```text
+//! checkpoint (.th .pt .safetensors) -> Weights -> Network <- architecture
+//! Network + Tap -> logits          Network -> pass -> Network
+//! ```
+
+pub mod architecture;
+mod names;
+mod network;
+pub mod ops;
+mod normalization;
+mod pass;
+mod plugin;
+mod rng;
+mod weights;
+
+pub use names::near_matches;
+pub use network::{
+    BatchNorm2d, Block, Conv2d, FeatureTap, Layer, Linear, Network, NetworkBuilder, NoTap, Node, NodeId, Op, Site,
+    Stateless, Tap, Taps, parameter_id,
+};
+pub use plugin::{ConfigError, Entry, Family, defaults_of, parse};
+pub use rng::{Stream, stream};
+pub use normalization::Normalization;
+pub use pass::{fold_batch_norms, fold_batch_norms_where};
+pub use weights::{NamedTensors, WeightError, load_weights, read_safetensors, read_tensors, write_safetensors};

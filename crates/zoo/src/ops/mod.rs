@@ -1,0 +1,14 @@
+//! Tensor operations that a network is run with.
+//!
+//! On wgpu and ndarray they are Burn's own. On flex they have kernels of ours with hand-written gradients, because there
+//! the passes over memory around Burn's matrix products cost more than the products (`docs/performance.md`).
+
+mod affine;
+mod conv;
+#[cfg(feature = "flex")]
+mod flex;
+mod moments;
+
+pub use affine::channel_affine;
+pub use conv::conv2d;
+pub use moments::{Moments, channel_moments};

@@ -1,0 +1,5 @@
+//! Passes: each takes a network and returns a network.
+
+mod fold;
+
+pub use fold::{fold_batch_norms, fold_batch_norms_where};

@@ -1,0 +1,115 @@
+//! The flex kernels against Burn's own operations, forward and backward.
+
+use blindfold_zoo::ops::{channel_affine, channel_moments, conv2d};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor, TensorData};
+use rand::RngExt;
+
+fn random<const D: usize>(shape: [usize; D], purpose: &str) -> Tensor<D> {
+    let mut random = blindfold_zoo::stream(7, purpose);
+    let values: Vec<f32> = (0..shape.iter().product()).map(|_| random.random_range(-1.0..1.0)).collect();
+    Tensor::from_data(TensorData::new(values, shape.to_vec()), &Device::flex().autodiff())
+}
+
+fn close<const D: usize>(a: Tensor<D>, b: Tensor<D>, what: &str) {
+    let difference: f32 = (a.clone() - b).abs().max().into_scalar();
+    let size: f32 = a.abs().max().into_scalar();
+    assert!(difference <= 2e-5 * size.max(1.0), "{what}: {difference} of {size}");
+}
+
+#[test]
+fn convolution_and_its_gradients_are_burn_s() {
+    // batch, in, out, height, width, kernel, stride, padding, groups
+    for case in [
+        [2, 3, 16, 32, 32, 3, 1, 1, 1],
+        [9, 16, 32, 16, 16, 3, 2, 1, 1],
+        [2, 16, 32, 9, 7, 1, 2, 0, 1],
+        [3, 8, 6, 7, 9, 5, 1, 2, 1],
+        [2, 8, 8, 6, 6, 3, 1, 1, 8],
+        [2, 8, 12, 11, 5, 3, 2, 1, 4],
+        [2, 5, 7, 13, 13, 4, 3, 2, 1],
+        [1, 1, 6, 28, 28, 5, 1, 2, 1],
+        [2, 4, 4, 8, 8, 1, 1, 0, 1],
+        [2, 2, 3, 5, 5, 5, 1, 0, 1],
+    ] {
+        let [batch, from, to, height, width, kernel, stride, padding, groups] = case;
+        let x = random([batch, from, height, width], "x").require_grad();
+        let weight = random([to, from / groups, kernel, kernel], "weight").require_grad();
+        let bias = random([to], "bias").require_grad();
+        let ours = conv2d(x.clone(), weight.clone(), Some(bias.clone()), [stride; 2], [padding; 2], groups);
+        let options = ConvOptions::new([stride; 2], [padding; 2], [1, 1], groups);
+        let burn = burn::tensor::module::conv2d(x.clone(), weight.clone(), Some(bias.clone()), options);
+        let what = format!("{case:?}");
+        close(ours.clone().inner(), burn.clone().inner(), &what);
+        let cotangent = random(ours.dims(), "cotangent");
+        let ours = (ours * cotangent.clone()).sum().backward();
+        let burn = (burn * cotangent).sum().backward();
+        close(x.grad(&ours).unwrap(), x.grad(&burn).unwrap(), &format!("dx {what}"));
+        close(weight.grad(&ours).unwrap(), weight.grad(&burn).unwrap(), &format!("dw {what}"));
+        close(bias.grad(&ours).unwrap(), bias.grad(&burn).unwrap(), &format!("db {what}"));
+    }
+}
+
+#[test]
+fn a_constant_weight_gets_no_gradient_and_does_not_stop_the_input_s() {
+    let x = random([2, 3, 8, 8], "x").require_grad();
+    let weight = random([4, 3, 3, 3], "weight").inner();
+    let gradients = conv2d(x.clone(), weight.clone(), None, [1; 2], [1; 2], 1).sum().backward();
+    assert_eq!(x.grad(&gradients).unwrap().dims(), [2, 3, 8, 8]);
+}
+
+#[test]
+fn a_tensor_in_another_layout_is_read_rightly() {
+    let x = random([2, 6, 8, 8], "x").inner().swap_dims(2, 3);
+    let weight = random([4, 3, 3, 3], "weight").inner().swap_dims(2, 3);
+    let narrow = x.clone().narrow(1, 2, 3);
+    let ours = conv2d(narrow.clone(), weight.clone(), None, [1; 2], [1; 2], 1);
+    let burn = burn::tensor::module::conv2d(narrow, weight, None, ConvOptions::new([1; 2], [1; 2], [1; 2], 1));
+    close(ours, burn, "strided views");
+}
+
+#[test]
+fn channel_affine_and_its_gradients_are_those_of_plain_operations() {
+    let x = random([3, 5, 6, 7], "x").require_grad();
+    let (scale, shift) = (random([5], "scale").require_grad(), random([5], "shift").require_grad());
+    let ours = channel_affine(x.clone(), scale.clone(), shift.clone());
+    let plain = x.clone() * scale.clone().reshape([1, 5, 1, 1]) + shift.clone().reshape([1, 5, 1, 1]);
+    close(ours.clone().inner(), plain.clone().inner(), "value");
+    let cotangent = random(ours.dims(), "cotangent");
+    let ours = (ours * cotangent.clone()).sum().backward();
+    let plain = (plain * cotangent).sum().backward();
+    close(x.grad(&ours).unwrap(), x.grad(&plain).unwrap(), "dx");
+    close(scale.grad(&ours).unwrap(), scale.grad(&plain).unwrap(), "dscale");
+    close(shift.grad(&ours).unwrap(), shift.grad(&plain).unwrap(), "dshift");
+}
+
+#[test]
+fn moments_and_their_gradients_are_those_of_plain_operations() {
+    for unbiased in [false, true] {
+        let x = random([3, 5, 6, 7], "x").require_grad();
+        let ours = channel_moments(x.clone(), unbiased);
+        let flat = x.clone().reshape([3, 5, 42]);
+        let mean = flat.clone().mean_dim(2);
+        let var = (flat - mean.clone()).powi_scalar(2).sum_dim(2) / if unbiased { 41.0 } else { 42.0 };
+        let (mean, var) = (mean.reshape([3, 5]), var.reshape([3, 5]));
+        close(ours.mean.clone().inner(), mean.clone().inner(), "mean");
+        close(ours.var.clone().inner(), var.clone().inner(), "var");
+        let (a, b) = (random([3, 5], "a"), random([3, 5], "b"));
+        let ours = (ours.mean * a.clone() + ours.var * b.clone()).sum().backward();
+        let plain = (mean * a + var * b).sum().backward();
+        close(x.grad(&ours).unwrap(), x.grad(&plain).unwrap(), "dx");
+    }
+}
+
+#[test]
+fn results_do_not_depend_on_the_number_of_threads() {
+    let run = |threads: usize| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(|| {
+            let x = random([37, 4, 12, 12], "x").require_grad();
+            let weight = random([8, 4, 3, 3], "weight").require_grad();
+            let gradients = conv2d(x, weight.clone(), None, [1; 2], [1; 2], 1).powi_scalar(2).sum().backward();
+            weight.grad(&gradients).unwrap().into_data()
+        })
+    };
+    assert_eq!(run(1).as_bytes(), run(5).as_bytes());
+}

@@ -180,6 +180,18 @@ pub fn defaults_of<C: Serialize + Default>() -> toml::Table {
     toml::Table::try_from(C::default()).unwrap_or_default()
 }
 
+/// `defaults` with the keys of `own` over them, tables merged key by key: the whole of what a plugin is built from.
+pub fn merge_defaults(mut defaults: toml::Table, own: toml::Table) -> toml::Table {
+    for (key, value) in own {
+        let merged = match (defaults.remove(&key), value) {
+            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => toml::Value::Table(merge_defaults(base, over)),
+            (_, value) => value,
+        };
+        defaults.insert(key, merged);
+    }
+    defaults
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

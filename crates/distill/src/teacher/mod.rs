@@ -1,0 +1,10 @@
+//! Supervised training of a teacher, on real data.
+
+mod batch_norm;
+mod config;
+#[cfg(test)]
+mod tests;
+mod trainer;
+
+pub use config::TeacherConfig;
+pub use trainer::{TeacherRecord, TeacherTrainer};

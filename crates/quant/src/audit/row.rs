@@ -1,0 +1,102 @@
+//! One tensor of the audit.
+
+use crate::granularity::Granularity;
+use crate::plan::Target;
+use crate::precision::Precision;
+
+/// What a tensor is to its layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The layer's weight.
+    Weight,
+    /// The layer's output.
+    Activation,
+}
+
+/// What the plan says of one tensor, and what was measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AuditRow {
+    /// The layer's name.
+    pub layer: String,
+    /// The layer's kind.
+    pub kind: &'static str,
+    /// Which of its tensors.
+    pub role: Role,
+    /// Number format.
+    pub precision: Precision,
+    /// The quantizer's name.
+    pub quantizer: String,
+    /// The range estimator's name.
+    pub range: String,
+    /// Which values share a range.
+    pub granularity: Granularity,
+    /// Number of groups.
+    pub groups: usize,
+    /// Number of values.
+    pub values: usize,
+    /// Largest number of distinct values in one group; none where it was not measured.
+    pub levels: Option<usize>,
+    /// Largest number that the format allows; none for floating point.
+    pub allowed: Option<usize>,
+    /// Size of the values as stored, with a 4-byte scale and zero point a group.
+    pub bytes: usize,
+}
+
+impl AuditRow {
+    pub(super) fn new(
+        target: &Target,
+        kind: &'static str,
+        role: Role,
+        values: usize,
+        groups: usize,
+        levels: Option<usize>,
+    ) -> Self {
+        let allowed = target.precision.bits().map(|bits| 1usize << bits);
+        let constants = if allowed.is_some() { 8 * groups } else { 0 };
+        Self {
+            layer: target.name.clone(),
+            kind,
+            role,
+            precision: target.precision,
+            quantizer: target.quantizer_name.clone(),
+            range: target.range_name.clone(),
+            granularity: target.granularity,
+            groups,
+            values,
+            levels,
+            allowed,
+            bytes: (values * target.precision.storage_bits()).div_ceil(8) + constants,
+        }
+    }
+
+    pub(super) fn fault(&self) -> Option<String> {
+        let (levels, allowed) = (self.levels?, self.allowed?);
+        let Self { layer, precision, .. } = self;
+        let tensor = self.role.name();
+        (levels > allowed).then(|| {
+            format!("`{layer}`: its {tensor} has {levels} distinct values, and {precision} bits allow {allowed}")
+        })
+    }
+
+    pub(super) fn to_markdown(&self) -> String {
+        let Self { layer, kind, precision, groups, .. } = self;
+        let number = |number: Option<usize>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
+        let quantized = |text: &str| if self.allowed.is_some() { text.to_owned() } else { "-".to_owned() };
+        let (quantizer, range, granularity) =
+            (quantized(&self.quantizer), quantized(&self.range), quantized(&self.granularity.to_string()));
+        let (tensor, levels, allowed) = (self.role.name(), number(self.levels), number(self.allowed));
+        format!(
+            "| {layer} | {kind} | {tensor} | {precision} | {quantizer} | {range} | {granularity} | {groups} | {levels} | {allowed} |\n"
+        )
+    }
+}
+
+impl Role {
+    /// As tables say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Weight => "weight",
+            Self::Activation => "output",
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Finding the ranges of activations.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use blindfold_zoo::{Network, Site, Tap};
+use burn::tensor::Tensor;
+
+use super::quantized::QuantizedNetwork;
+use crate::error::QuantError;
+use crate::grid::Grid;
+use crate::plan::Plan;
+use crate::range::RangeObserver;
+use crate::samples::Samples;
+
+/// A calibration under way: shows batches of images to a network whose weights are quantized already, and at each activation
+/// site observes, quantizes with the range known so far, and goes on, so that later layers see what they will see in use.
+pub struct Calibrator {
+    quantized: QuantizedNetwork,
+    runner: Network,
+    observers: BTreeMap<String, Box<dyn RangeObserver>>,
+    batches: usize,
+}
+
+impl fmt::Debug for Calibrator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calibrator")
+            .field("network", &self.runner.name())
+            .field("batches", &self.batches)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Calibrator {
+    /// Quantizes the weights; activations are to be observed.
+    ///
+    /// # Errors
+    /// [`QuantError::OtherNetwork`] for another plan's network, [`QuantError::NotFinite`] for broken weights (with the layer).
+    pub fn new(network: Network, plan: Plan) -> Result<Self, QuantError> {
+        let quantized = QuantizedNetwork::with_weight_grids(network, plan)?;
+        let runner = quantized.bake()?.network;
+        let observers = quantized
+            .plan
+            .activations()
+            .filter_map(|target| {
+                let bits = target.precision.bits()?;
+                Some((target.name.clone(), target.range.observer(target.quantizer.clone(), bits)))
+            })
+            .collect();
+        Ok(Self { quantized, runner, observers, batches: 0 })
+    }
+
+    /// Shows one batch of images `[batch, channel, height, width]`.
+    ///
+    /// # Errors
+    /// [`QuantError::NotFinite`] with the site for activations that are NaN or infinite, and the estimators' own.
+    pub fn observe(&mut self, images: Tensor<4>) -> Result<(), QuantError> {
+        let Self { quantized, runner, observers, .. } = self;
+        let QuantizedNetwork { plan, activations, .. } = quantized;
+        let mut tap = ObservingTap { plan, observers, grids: activations, fault: None };
+        runner.run(images.inner(), &mut tap);
+        match tap.fault {
+            Some(error) => Err(error),
+            None => {
+                self.batches += 1;
+                Ok(())
+            }
+        }
+    }
+
+    /// How many batches were observed.
+    pub fn batches(&self) -> usize {
+        self.batches
+    }
+
+    /// The network with the ranges known so far.
+    pub fn current(&self) -> &QuantizedNetwork {
+        &self.quantized
+    }
+
+    /// Freezes the ranges.
+    ///
+    /// # Errors
+    /// [`QuantError::NoImages`] when nothing was observed and there are activations to quantize.
+    pub fn finish(self) -> Result<QuantizedNetwork, QuantError> {
+        if self.batches == 0 && !self.observers.is_empty() {
+            return Err(QuantError::NoImages);
+        }
+        Ok(self.quantized)
+    }
+}
+
+struct ObservingTap<'a> {
+    plan: &'a Plan,
+    observers: &'a mut BTreeMap<String, Box<dyn RangeObserver>>,
+    grids: &'a mut BTreeMap<String, Grid>,
+    fault: Option<QuantError>,
+}
+
+impl ObservingTap<'_> {
+    fn observe(&mut self, name: &str, output: &Tensor<4>) -> Result<Option<Tensor<4>>, QuantError> {
+        let Some(target) = self.plan.activation(name) else { return Ok(None) };
+        let (Some(bits), Some(observer)) = (target.precision.bits(), self.observers.get_mut(name)) else {
+            return Ok(None);
+        };
+        let axis = target.granularity.activation_axis();
+        observer.observe(&Samples::of(output.clone(), axis)?)?;
+        let grid = target.quantizer.grid(&observer.ranges()?, bits, axis)?;
+        let quantized = grid.fake_quantize(output.clone());
+        self.grids.insert(name.to_owned(), grid);
+        Ok(Some(quantized))
+    }
+}
+
+impl Tap for ObservingTap<'_> {
+    fn output(&mut self, site: Site<'_>, output: Tensor<4>) -> Tensor<4> {
+        if self.fault.is_some() {
+            return output;
+        }
+        match self.observe(&site.node.name, &output) {
+            Ok(quantized) => quantized.unwrap_or(output),
+            Err(error) => {
+                self.fault = Some(error.at(&site.node.name));
+                output
+            }
+        }
+    }
+}

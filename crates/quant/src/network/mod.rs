@@ -1,0 +1,13 @@
+//! Networks that run with fake quantization.
+
+mod calibrator;
+mod quantized;
+mod state;
+mod tap;
+#[cfg(test)]
+mod tests;
+
+pub use calibrator::Calibrator;
+pub use quantized::QuantizedNetwork;
+pub use state::QuantizedState;
+pub use tap::FakeQuantTap;

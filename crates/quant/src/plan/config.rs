@@ -1,0 +1,165 @@
+//! The `[quant]` table.
+
+use serde::{Deserialize, Serialize};
+
+use super::choice::PluginChoice;
+use super::layer_override::LayerOverride;
+use super::protocol::Protocol;
+use crate::granularity::Granularity;
+use crate::precision::Precision;
+use crate::ste::Ste;
+
+/// How a network is quantized. What is left out takes the protocol's choice.
+///
+/// ```toml
+/// protocol = "gdfq"
+/// weight_bits = 4
+/// activation_bits = 8
+/// weight.range = "mse"
+/// activation.range = { kind = "percentile", percentile = 99.99 }
+/// [[layer]]
+/// match = "layer3.*"
+/// weight_bits = 8
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QuantConfig {
+    /// Whose conventions to follow.
+    pub protocol: Protocol,
+    /// Bits of weights.
+    pub weight_bits: Precision,
+    /// Bits of activations.
+    pub activation_bits: Precision,
+    /// Bits at the first and last layer; only for `brecq`, where it is 8 by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_last_bits: Option<Precision>,
+    /// Gradient of fake quantization.
+    pub ste: Ste,
+    /// Format of weights.
+    #[serde(skip_serializing_if = "FormatConfig::is_empty")]
+    pub weight: FormatConfig,
+    /// Format of activations.
+    #[serde(skip_serializing_if = "FormatConfig::is_empty")]
+    pub activation: FormatConfig,
+    /// Exceptions by name, later ones over earlier ones.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layer: Vec<LayerOverride>,
+}
+
+impl Default for QuantConfig {
+    fn default() -> Self {
+        Self {
+            protocol: Protocol::default(),
+            weight_bits: Precision::Int(8),
+            activation_bits: Precision::Int(8),
+            first_last_bits: None,
+            ste: Ste::default(),
+            weight: FormatConfig::default(),
+            activation: FormatConfig::default(),
+            layer: Vec::new(),
+        }
+    }
+}
+
+/// Quantizer, range estimator and granularity, each optional.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FormatConfig {
+    /// Quantizer plugin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantizer: Option<PluginChoice>,
+    /// Range estimator plugin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<PluginChoice>,
+    /// Which values share a range.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub granularity: Option<Granularity>,
+}
+
+impl FormatConfig {
+    /// Whether nothing is chosen.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// This choice, completed by `other`.
+    pub(crate) fn or(&self, other: &Self) -> Self {
+        Self {
+            quantizer: self.quantizer.clone().or_else(|| other.quantizer.clone()),
+            range: self.range.clone().or_else(|| other.range.clone()),
+            granularity: self.granularity.or(other.granularity),
+        }
+    }
+}
+
+impl QuantConfig {
+    /// The same with everything that was left out written down.
+    pub fn resolved(&self) -> Self {
+        let (weight, activation, first_last_bits) = match self.protocol {
+            Protocol::Gdfq => (
+                format("zeroq-affine", PluginChoice::named("min-max"), Granularity::PerChannel),
+                format(
+                    "zeroq-affine",
+                    PluginChoice::named("min-max").with("include_zero", true),
+                    Granularity::PerTensor,
+                ),
+                None,
+            ),
+            Protocol::Brecq => (
+                format("brecq-affine", PluginChoice::named("mse"), Granularity::PerChannel),
+                format("brecq-affine", PluginChoice::named("mse"), Granularity::PerTensor),
+                Some(Precision::Int(8)),
+            ),
+        };
+        Self {
+            weight: self.weight.or(&weight),
+            activation: self.activation.or(&activation),
+            first_last_bits: self.first_last_bits.or(first_last_bits),
+            ..self.clone()
+        }
+    }
+}
+
+fn format(quantizer: &str, range: PluginChoice, granularity: Granularity) -> FormatConfig {
+    FormatConfig { quantizer: Some(PluginChoice::named(quantizer)), range: Some(range), granularity: Some(granularity) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_read_as_written() {
+        let config: QuantConfig = toml::from_str(
+            r#"
+            protocol = "brecq"
+            weight_bits = 4
+            activation_bits = "fp32"
+            ste = "clip-mask"
+            weight.range = "min-max"
+            activation.range = { kind = "percentile", percentile = 99.99 }
+            [[layer]]
+            match = "layer3.*"
+            weight_bits = 8
+            "#,
+        )
+        .unwrap();
+        assert_eq!(
+            (config.protocol, config.weight_bits, config.activation_bits),
+            (Protocol::Brecq, Precision::Int(4), Precision::Float)
+        );
+        let resolved = config.resolved();
+        assert_eq!(resolved.weight.range, Some(PluginChoice::named("min-max")));
+        assert_eq!(resolved.weight.quantizer, Some(PluginChoice::named("brecq-affine")));
+        assert_eq!(resolved.first_last_bits, Some(Precision::Int(8)));
+        assert_eq!(resolved.resolved(), resolved);
+        assert_eq!(toml::from_str::<QuantConfig>(&toml::to_string(&resolved).unwrap()).unwrap(), resolved);
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_that_name_the_known_ones() {
+        let error = toml::from_str::<QuantConfig>("weight_bit = 4").unwrap_err().to_string();
+        assert!(error.contains("weight_bit") && error.contains("weight_bits"), "{error}");
+        assert!(toml::from_str::<QuantConfig>("weight.observer = \"mse\"").is_err());
+    }
+}

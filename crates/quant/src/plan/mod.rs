@@ -1,0 +1,205 @@
+//! What is to be done with every layer of a network.
+
+mod choice;
+mod config;
+mod glob;
+mod layer_override;
+mod protocol;
+mod target;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use blindfold_zoo::{ConfigError, Network, fold_batch_norms, near_matches};
+
+pub use choice::PluginChoice;
+pub use config::{FormatConfig, QuantConfig};
+pub use glob::Glob;
+pub use layer_override::LayerOverride;
+pub use protocol::Protocol;
+pub use target::Target;
+
+use crate::error::QuantError;
+use crate::families::Families;
+use crate::precision::Precision;
+use crate::ste::Ste;
+
+/// Formats by layer: what a [`QuantConfig`] means for one network.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    protocol: Protocol,
+    ste: Ste,
+    weights: BTreeMap<String, Target>,
+    activations: BTreeMap<String, Target>,
+    order: Vec<String>,
+}
+
+/// Precision and format of a tensor before its plugins are built.
+struct Draft {
+    name: String,
+    precision: Precision,
+    format: FormatConfig,
+    key: String,
+}
+
+impl Plan {
+    /// The plan of a config for a network in floating point, with its batch norms (they are folded where the protocol says).
+    ///
+    /// # Errors
+    /// [`QuantError::Config`]: unknown plugins, values out of range, patterns that fit nothing (with near matches).
+    pub fn new(config: &QuantConfig, network: &Network, families: &Families) -> Result<Self, QuantError> {
+        let protocol = config.protocol;
+        if protocol == Protocol::Gdfq && config.first_last_bits.is_some() {
+            let fix = "protocol \"gdfq\" has the same bits in all layers: leave it out, or write [[quant.layer]] for single layers";
+            return Err(ConfigError::invalid("first_last_bits", "a value", fix).into());
+        }
+        let config = config.resolved();
+        let folded;
+        let network = if protocol.folds_batch_norms() {
+            folded = fold_batch_norms(network.clone());
+            &folded
+        } else {
+            network
+        };
+        let bits = |plain: Precision, boundary: bool| match (plain, config.first_last_bits) {
+            (Precision::Int(_), Some(bits)) if boundary => bits,
+            _ => plain,
+        };
+        let draft = |place: &protocol::Place, plain: Precision, format: &FormatConfig, key: &str| Draft {
+            name: network.node(place.id).name.clone(),
+            precision: bits(plain, place.boundary),
+            format: format.clone(),
+            key: key.to_owned(),
+        };
+        let mut weights: Vec<Draft> = protocol
+            .weights(network)
+            .iter()
+            .map(|place| draft(place, config.weight_bits, &config.weight, "weight"))
+            .collect();
+        let mut activations: Vec<Draft> = protocol
+            .activations(network)
+            .iter()
+            .map(|place| draft(place, config.activation_bits, &config.activation, "activation"))
+            .collect();
+        for (index, exception) in config.layer.iter().enumerate() {
+            apply(exception, &mut weights, &mut activations, network, &config)
+                .map_err(|error| error.within(&format!("layer[{index}]")))?;
+        }
+        let build = |drafts: Vec<Draft>| {
+            drafts
+                .into_iter()
+                .map(|Draft { name, precision, format, key }| {
+                    let target =
+                        Target::new(&name, precision, &format, families).map_err(|error| error.within(&key))?;
+                    Ok((name, target))
+                })
+                .collect::<Result<BTreeMap<String, Target>, ConfigError>>()
+        };
+        let (weights, activations) = (build(weights)?, build(activations)?);
+        let order = network.nodes().iter().map(|node| node.name.clone()).collect();
+        Ok(Self { protocol, ste: config.ste, weights, activations, order })
+    }
+
+    /// Whose conventions it follows.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The gradient of fake quantization.
+    pub fn ste(&self) -> Ste {
+        self.ste
+    }
+
+    /// The weight of that layer.
+    pub fn weight(&self, name: &str) -> Option<&Target> {
+        self.weights.get(name)
+    }
+
+    /// The output of that node.
+    pub fn activation(&self, name: &str) -> Option<&Target> {
+        self.activations.get(name)
+    }
+
+    /// All weights, in the network's order.
+    pub fn weights(&self) -> impl Iterator<Item = &Target> {
+        self.order.iter().filter_map(|name| self.weights.get(name))
+    }
+
+    /// All activation sites, in the network's order.
+    pub fn activations(&self) -> impl Iterator<Item = &Target> {
+        self.order.iter().filter_map(|name| self.activations.get(name))
+    }
+
+    /// The network as the plan wants it: batch norms folded where the protocol says so.
+    ///
+    /// # Errors
+    /// [`QuantError::OtherNetwork`] when it lacks layers that the plan names.
+    pub fn prepare(&self, network: Network) -> Result<Network, QuantError> {
+        let network = if self.protocol.folds_batch_norms() { fold_batch_norms(network) } else { network };
+        let names = self.weights().chain(self.activations()).map(|target| &target.name);
+        let missing: Vec<String> = names.filter(|name| network.find(name).is_none()).cloned().collect();
+        if missing.is_empty() {
+            Ok(network)
+        } else {
+            Err(QuantError::OtherNetwork { network: network.name().to_owned(), missing })
+        }
+    }
+}
+
+fn apply(
+    exception: &LayerOverride,
+    weights: &mut [Draft],
+    activations: &mut Vec<Draft>,
+    network: &Network,
+    config: &QuantConfig,
+) -> Result<(), ConfigError> {
+    let glob = Glob::new(&exception.pattern);
+    if !exception.changes_weights() && !exception.changes_activations() {
+        let fix = "say what is different there: weight_bits, activation_bits, weight or activation";
+        return Err(ConfigError::invalid("match", &exception.pattern, fix));
+    }
+    if exception.changes_weights() {
+        let hits = change(&glob, weights, exception.weight_bits, &exception.weight);
+        if hits == 0 {
+            return Err(fits_nothing("layer with a weight", &exception.pattern, weights));
+        }
+    }
+    if exception.changes_activations() {
+        let named = network.find(&exception.pattern).filter(|_| glob.is_literal());
+        if let Some(id) = named.filter(|_| activations.iter().all(|draft| draft.name != exception.pattern)) {
+            let name = network.node(id).name.clone();
+            let (precision, format) = (config.activation_bits, config.activation.clone());
+            activations.push(Draft { name, precision, format, key: "activation".to_owned() });
+        }
+        let hits = change(&glob, activations, exception.activation_bits, &exception.activation);
+        if hits == 0 {
+            return Err(fits_nothing("activation site", &exception.pattern, activations));
+        }
+    }
+    Ok(())
+}
+
+fn change(glob: &Glob, drafts: &mut [Draft], bits: Option<Precision>, format: &FormatConfig) -> usize {
+    let mut hits = 0;
+    for draft in drafts.iter_mut().filter(|draft| glob.matches(&draft.name)) {
+        draft.precision = bits.unwrap_or(draft.precision);
+        draft.format = format.or(&draft.format);
+        hits += 1;
+    }
+    hits
+}
+
+fn fits_nothing(what: &str, pattern: &str, drafts: &[Draft]) -> ConfigError {
+    let near = near_matches(pattern, drafts.iter().map(|draft| draft.name.as_str()));
+    let names = if near.is_empty() {
+        drafts.iter().take(8).map(|draft| draft.name.clone()).collect::<Vec<_>>().join(", ")
+    } else {
+        near.join(", ")
+    };
+    ConfigError::invalid(
+        "match",
+        pattern,
+        format!("no {what} of this network has such a name; there are for example: {names}"),
+    )
+}

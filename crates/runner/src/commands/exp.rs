@@ -1,0 +1,167 @@
+//! `blindfold exp`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+
+use super::{Place, print};
+use crate::config::Experiment;
+use crate::pipeline::{Outcome, run_once};
+use crate::record::{Console, Summary, compare};
+use crate::{Project, Registry, Usage, interrupt};
+
+/// Arguments of `exp`.
+#[derive(Debug, Args)]
+pub(super) struct ExpArgs {
+    /// An experiment of configs/, or the path of a TOML file (also of a run's own config.toml).
+    experiment: String,
+    /// Only this method (repeatable).
+    #[arg(long = "method", value_name = "NAME")]
+    methods: Vec<String>,
+    /// Set a key of the configuration, such as quant.weight_bits=3 (repeatable).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    sets: Vec<String>,
+    /// The seed in place of the experiment's own.
+    #[arg(long, conflicts_with = "seeds")]
+    seed: Option<u64>,
+    /// Seeds: 7, 1,2,5 or 1..5 (both ends included).
+    #[arg(long)]
+    seeds: Option<String>,
+    /// Small sizes for a quick look: the experiment's [fast] table.
+    #[arg(long)]
+    fast: bool,
+    /// Move finished or half-finished runs of the same names aside and start over.
+    #[arg(long)]
+    fresh: bool,
+    /// Print what would run, and stop.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
+    let project = Project::find(args.place.out.clone())?;
+    let experiment = Experiment::read(&project, &args.experiment)?;
+    let methods = if args.methods.is_empty() { experiment.methods().to_vec() } else { args.methods.clone() };
+    let seeds = match (args.seed, &args.seeds) {
+        (Some(seed), _) => vec![seed],
+        (None, Some(text)) => parse_seeds(text)?,
+        (None, None) => experiment.seeds().to_vec(),
+    };
+    let mut runs = Vec::new();
+    for method in &methods {
+        for &seed in &seeds {
+            let mut config = experiment.resolve(&project, method, seed, args.fast, &args.sets)?;
+            rename(&mut config.experiment.name, args);
+            runs.push(config);
+        }
+    }
+    if args.dry_run {
+        for config in &runs {
+            print(&format!("{} {} seed {}\n", config.experiment.name, config.method.name, config.seed));
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    interrupt::listen();
+    let console = Console::stderr();
+    let context = args.place.context(registry, console.clone())?;
+    console.line(&format!("{}: {} ({} runs on {})", experiment.name(), experiment.summary(), runs.len(), context.device.name));
+    let overrides: Vec<String> = std::env::args().collect();
+    let mut finished: Vec<Summary> = Vec::new();
+    let mut unmeasured = None;
+    let mut last = None;
+    for config in &runs {
+        if interrupt::asked() {
+            return Ok(stopped(&overrides));
+        }
+        match run_once(&context, config, &overrides.join(" "), args.fresh)? {
+            Outcome::Finished(path, summary) => {
+                if !summary.accuracy_measured {
+                    unmeasured = summary.accuracy_note.clone();
+                }
+                finished.push(*summary);
+                last = Some(path);
+            }
+            Outcome::Interrupted(path) => {
+                eprintln!("stopped; {} is kept", path.display());
+                return Ok(stopped(&overrides));
+            }
+        }
+    }
+    for table in compare(&finished, experiment.published())? {
+        print(&format!("\n{}\n", table.to_markdown()));
+    }
+    if let Some(note) = unmeasured {
+        eprintln!("\naccuracy was not measured: {note}");
+    }
+    if let Some(path) = last {
+        print(&format!("{}\n", path.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Runs whose configuration was changed on the command line do not lie among the experiment's own.
+fn rename(name: &mut String, args: &ExpArgs) {
+    if args.fast {
+        name.push_str("+fast");
+    }
+    let mut sets: Vec<String> =
+        args.sets.iter().map(|set| set.chars().filter(|c| !c.is_whitespace()).map(|c| if c == '/' { '_' } else { c }).collect()).collect();
+    sets.sort();
+    for set in sets {
+        name.push('+');
+        name.push_str(&set);
+    }
+    if name.len() > 100 {
+        let digest = crate::record::config_hash(&toml::Table::from_iter([("name".to_owned(), toml::Value::String(name.clone()))]));
+        let mut end = 80;
+        while !name.is_char_boundary(end) {
+            end -= 1;
+        }
+        name.truncate(end);
+        name.push_str(&format!("+{}", &digest[..12]));
+    }
+}
+
+fn stopped(arguments: &[String]) -> ExitCode {
+    eprintln!("to go on, type the same again:\n  {}", arguments.join(" "));
+    ExitCode::from(1)
+}
+
+/// `7`, `1,2,5`, `1..5` and `1..=5`: ranges include both ends.
+fn parse_seeds(text: &str) -> Result<Vec<u64>> {
+    let wrong = || Usage(format!("--seeds {text}: write 7, 1,2,5 or 1..5 (both ends included)"));
+    let mut seeds = Vec::new();
+    for part in text.split(',') {
+        match part.split_once("..") {
+            None => seeds.push(part.trim().parse().map_err(|_| wrong())?),
+            Some((from, to)) => {
+                let from: u64 = from.trim().parse().map_err(|_| wrong())?;
+                let to: u64 = to.trim().trim_start_matches('=').parse().map_err(|_| wrong())?;
+                if from > to || to - from >= 1000 {
+                    return Err(wrong().into());
+                }
+                seeds.extend(from..=to);
+            }
+        }
+    }
+    Ok(seeds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_single_listed_or_a_range_with_both_ends() {
+        assert_eq!(parse_seeds("7").unwrap(), [7]);
+        assert_eq!(parse_seeds("1,2,5").unwrap(), [1, 2, 5]);
+        assert_eq!(parse_seeds("1..3").unwrap(), [1, 2, 3]);
+        assert_eq!(parse_seeds("1..=3,9").unwrap(), [1, 2, 3, 9]);
+        for wrong in ["", "a", "3..1", "1..999999999999", "1.5"] {
+            assert!(parse_seeds(wrong).is_err(), "{wrong}");
+        }
+    }
+}

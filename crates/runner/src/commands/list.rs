@@ -1,0 +1,81 @@
+//! `blindfold list`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use blindfold_zoo::{Entry, catalogue};
+use clap::{Args, ValueEnum};
+
+use super::print;
+use crate::config::{Experiment, experiment_names, method_names, read_method};
+use crate::{Project, Registry};
+
+/// Arguments of `list`.
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// What to list.
+    #[arg(value_enum, default_value = "experiments")]
+    what: What,
+    /// As JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(super) enum What {
+    Experiments,
+    Methods,
+    Teachers,
+    Sources,
+    Statistics,
+    Losses,
+    Quantizers,
+    Ranges,
+    Architectures,
+    Data,
+    Sinks,
+}
+
+fn of<T: ?Sized>(entries: &[Entry<T>]) -> Vec<(String, String)> {
+    entries.iter().map(|entry| (entry.name.to_owned(), entry.summary.to_owned())).collect()
+}
+
+pub(super) fn rows(registry: &Registry, what: What) -> Result<Vec<(String, String)>> {
+    Ok(match what {
+        What::Experiments => {
+            let project = Project::find(None)?;
+            let read = |name: String| Experiment::read(&project, &name).map(|e| (name, e.summary().to_owned()));
+            experiment_names(&project)?.into_iter().map(read).collect::<Result<_>>()?
+        }
+        What::Methods => {
+            let project = Project::find(None)?;
+            let read = |name: String| read_method(&project, &name).map(|method| (name, method.summary));
+            method_names(&project)?.into_iter().map(read).collect::<Result<_>>()?
+        }
+        What::Teachers => {
+            let line = |card: &blindfold_zoo::TeacherCard| format!("{} on {}, top-1 {:.2} %", card.architecture.kind, card.data, card.top1);
+            catalogue().iter().map(|(name, card)| (name.clone(), line(card))).collect()
+        }
+        What::Sources => of(registry.sources.entries()),
+        What::Statistics => of(registry.statistics.entries()),
+        What::Losses => of(registry.losses.entries()),
+        What::Quantizers => of(registry.quant.quantizers.entries()),
+        What::Ranges => of(registry.quant.ranges.entries()),
+        What::Architectures => of(registry.architectures.entries()),
+        What::Data => of(registry.data_sets.entries()),
+        What::Sinks => of(registry.sinks.entries()),
+    })
+}
+
+pub(super) fn list(registry: &Registry, args: &ListArgs) -> Result<ExitCode> {
+    let rows = rows(registry, args.what)?;
+    if args.json {
+        let rows: Vec<_> = rows.iter().map(|(name, summary)| serde_json::json!({ "name": name, "summary": summary })).collect();
+        print(&format!("{}\n", serde_json::to_string_pretty(&rows)?));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    let text: String = rows.iter().map(|(name, summary)| format!("{name:width$}  {summary}\n")).collect();
+    print(&text);
+    Ok(ExitCode::SUCCESS)
+}

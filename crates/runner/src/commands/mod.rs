@@ -1,0 +1,126 @@
+//! The command line.
+
+mod bench;
+mod compare;
+mod config;
+mod data;
+mod describe;
+mod doctor;
+mod exp;
+mod list;
+mod teacher;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::data::DataHome;
+use crate::pipeline::{Context, log::RunLogWriter};
+use crate::record::Console;
+use crate::usage::is_usage;
+use crate::{Project, Registry, device};
+
+/// Data-free quantization: every image source x quantizer x fitting step x protocol, from one TOML file.
+///
+/// Exit codes: 0 done, 1 the run failed, 2 the input was wrong. Results go to stdout, progress to stderr.
+#[derive(Debug, Parser)]
+#[command(name = "blindfold", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run an experiment: all of its methods and seeds, or those named.
+    Exp(exp::ExpArgs),
+    /// List experiments, methods or the members of a plugin family.
+    List(list::ListArgs),
+    /// Describe an experiment, a method or a plugin: summary, source, keys with defaults.
+    Describe(describe::DescribeArgs),
+    /// Print the resolved configuration of a run.
+    Config(config::ConfigArgs),
+    /// Data sets: list, fetch, verify, where.
+    Data(data::DataArgs),
+    /// Teachers: list, verify, fetch, train, convert.
+    Teacher(teacher::TeacherArgs),
+    /// A table of finished runs.
+    Compare(compare::CompareArgs),
+    /// Time the engine: evaluation, one ZeroQ step, one distillation step of ResNet-20.
+    Bench(bench::BenchArgs),
+    /// Show devices, folders, data and what is missing.
+    Doctor(doctor::DoctorArgs),
+}
+
+/// Where to compute and where to write.
+#[derive(Debug, Clone, Args)]
+struct Place {
+    /// The device: flex, wgpu, wgpu:1, wgpu:software or ndarray, as far as they are built in [default: the first built in].
+    #[arg(long)]
+    device: Option<String>,
+    /// The results folder [default: results/ of the repository].
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+impl Place {
+    fn context(&self, registry: Registry, console: Console) -> Result<Context> {
+        let project = Project::find(self.out.clone())?;
+        let home = DataHome::from_environment()?;
+        let device = device::select(self.device.as_deref())?;
+        Ok(Context::new(registry, project, home, device, console))
+    }
+}
+
+/// Runs the program with these plugins and the process's arguments.
+pub fn run(registry: Registry) -> ExitCode {
+    run_with(registry, std::env::args_os())
+}
+
+fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let file = tracing_subscriber::fmt::layer().with_writer(RunLogWriter).with_ansi(false).with_target(false);
+    let screen = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time().with_target(false);
+    let _ = tracing_subscriber::registry()
+        .with(file.with_filter(LevelFilter::INFO))
+        .with(screen.with_filter(LevelFilter::WARN))
+        .try_init();
+    let result = match cli.command {
+        Command::Exp(args) => exp::exp(registry, &args),
+        Command::List(args) => list::list(&registry, &args),
+        Command::Describe(args) => describe::describe(&registry, &args),
+        Command::Config(args) => config::config(&args),
+        Command::Data(args) => data::data(&registry, &args),
+        Command::Teacher(args) => teacher::teacher(registry, &args),
+        Command::Compare(args) => compare::compare_runs(&args),
+        Command::Bench(args) => bench::bench(registry, &args),
+        Command::Doctor(args) => doctor::doctor(&registry, &args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+/// Prints to stdout; a reader that went away (`| head`) is no error.
+fn print(text: &str) {
+    use std::io::Write;
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}

@@ -1,0 +1,240 @@
+//! Experiment files: finding them, and resolving them into the configuration of a run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use blindfold_zoo::near_matches;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::merge::{merge, set_key};
+use super::run_config::{MethodTable, RunConfig};
+use crate::Usage;
+use crate::project::Project;
+use crate::record::Published;
+
+/// An experiment file with its base merged in: methods and seeds, and all tables that runs are made from.
+#[derive(Debug, Clone)]
+pub struct Experiment {
+    name: String,
+    methods: Vec<String>,
+    seeds: Vec<u64>,
+    published: std::collections::BTreeMap<String, Published>,
+    fast: Table,
+    per_method: Table,
+    common: Table,
+    /// A resolved run's config.toml given in place of an experiment: its one method's tables are in `common`.
+    resolved: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PublishedTable {
+    drop: f64,
+    source: String,
+}
+
+impl Experiment {
+    /// Reads `configs/<name>.toml`, or the file at `name` if it ends in `.toml` (also a run's own config.toml).
+    ///
+    /// # Errors
+    /// An unknown name with near matches; what is wrong in which file.
+    pub fn read(project: &Project, name: &str) -> Result<Self> {
+        let path = if name.ends_with(".toml") { PathBuf::from(name) } else { project.configs().join(format!("{name}.toml")) };
+        if !path.is_file() {
+            let known = experiment_names(project)?;
+            let near = near_matches(name, known.iter().map(String::as_str));
+            let hint = near.first().map(|best| format!(" (did you mean `{best}`?)")).unwrap_or_default();
+            return Err(Usage(format!(
+                "there is no experiment `{name}`{hint}: {} is not a file; `blindfold list experiments` shows all",
+                path.display()
+            ))
+            .into());
+        }
+        let own = read_table(&path)?;
+        let mut table = Table::new();
+        if let Some(base) = own.get("experiment").and_then(|experiment| experiment.get("base")).and_then(Value::as_str) {
+            let base_path = path.parent().unwrap_or(Path::new(".")).join(base);
+            let base = read_table(&base_path)?;
+            if base.get("experiment").and_then(|experiment| experiment.get("base")).is_some() {
+                return Err(Usage(format!("{}: a base cannot have a base itself", base_path.display())).into());
+            }
+            merge(&mut table, base);
+        }
+        merge(&mut table, own);
+        Self::from_table(table).with_context(|| path.display().to_string())
+    }
+
+    fn from_table(mut table: Table) -> Result<Self> {
+        let resolved = table.contains_key("method");
+        let mut experiment = take_table(&mut table, "experiment")?;
+        experiment.remove("base");
+        let Some(Value::String(name)) = experiment.get("name").cloned() else {
+            return Err(Usage("`experiment.name` is missing: write the file's name without its ending".to_owned()).into());
+        };
+        let methods: Vec<String> = match experiment.remove("methods") {
+            Some(value) => value.try_into().context("`experiment.methods`").map_err(Usage::of)?,
+            None => Vec::new(),
+        };
+        let seeds: Vec<u64> = match experiment.remove("seeds") {
+            Some(value) => value.try_into().context("`experiment.seeds`").map_err(Usage::of)?,
+            None => table.get("seed").and_then(Value::as_integer).map(|seed| vec![seed as u64]).unwrap_or(vec![1]),
+        };
+        let methods = match (resolved, table.get("method").and_then(|method| method.get("name")).and_then(Value::as_str)) {
+            (true, Some(method)) => vec![method.to_owned()],
+            _ => methods,
+        };
+        if methods.is_empty() {
+            return Err(Usage("`experiment.methods` is empty: name at least one, such as [\"zeroq\"]".to_owned()).into());
+        }
+        let published: std::collections::BTreeMap<String, PublishedTable> = Value::Table(take_table(&mut table, "published")?)
+            .try_into()
+            .context("in `published`")
+            .map_err(Usage::of)?;
+        let published = published.into_iter().map(|(method, p)| (method, Published { drop: p.drop, source: p.source })).collect();
+        let fast = take_table(&mut table, "fast")?;
+        let per_method = take_table(&mut table, "methods")?;
+        if let Some(stranger) = per_method.keys().find(|method| !methods.contains(method)) {
+            let near = near_matches(stranger, methods.iter().map(String::as_str)).join(", ");
+            return Err(Usage(format!("`methods.{stranger}`: `experiment.methods` does not name it (near: {near})")).into());
+        }
+        table.insert("experiment".to_owned(), Value::Table(experiment));
+        Ok(Self { name, methods, seeds, published, fast, per_method, common: table, resolved })
+    }
+
+    /// The experiment's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its methods in order.
+    pub fn methods(&self) -> &[String] {
+        &self.methods
+    }
+
+    /// Its seeds.
+    pub fn seeds(&self) -> &[u64] {
+        &self.seeds
+    }
+
+    /// Published drops by method.
+    pub fn published(&self) -> &std::collections::BTreeMap<String, Published> {
+        &self.published
+    }
+
+    /// One line about it.
+    pub fn summary(&self) -> &str {
+        self.common.get("experiment").and_then(|experiment| experiment.get("summary")).and_then(Value::as_str).unwrap_or("")
+    }
+
+    /// The configuration of one run: experiment < method file < `[methods.<name>]` < `[fast]` < `--set` < seed.
+    ///
+    /// # Errors
+    /// An unknown method with near matches; unknown or wrong keys.
+    pub fn resolve(&self, project: &Project, method: &str, seed: u64, fast: bool, sets: &[String]) -> Result<RunConfig> {
+        if !self.methods.iter().any(|known| known == method) {
+            let near = near_matches(method, self.methods.iter().map(String::as_str));
+            let hint = near.first().map(|best| format!(" (did you mean `{best}`?)")).unwrap_or_default();
+            let message = format!("{} has no method `{method}`{hint}; it has: {}", self.name, self.methods.join(", "));
+            return Err(Usage(message).into());
+        }
+        let mut table = self.common.clone();
+        if !self.resolved {
+            merge(&mut table, read_method_table(project, method)?);
+            if let Some(Value::Table(own)) = self.per_method.get(method) {
+                merge(&mut table, own.clone());
+            }
+        }
+        if fast {
+            let mut fast = self.fast.clone();
+            if !table.contains_key("distill") {
+                fast.remove("distill");
+            }
+            let common_images = fast.remove("images");
+            if let (Some(Value::Table(by_source)), Some(source)) = (common_images, source_of(&table)) {
+                if let Some(Value::Table(own)) = by_source.get(&source) {
+                    merge(&mut table, Table::from_iter([("images".to_owned(), Value::Table(own.clone()))]));
+                }
+            }
+            merge(&mut table, fast);
+        }
+        for assignment in sets {
+            set_key(&mut table, assignment)?;
+        }
+        table.insert("seed".to_owned(), Value::Integer(seed as i64));
+        let config: RunConfig = Value::Table(table)
+            .try_into()
+            .map_err(|error: toml::de::Error| Usage(format!("{} / {method}: {}", self.name, error.to_string().trim())))?;
+        Ok(config)
+    }
+}
+
+fn source_of(table: &Table) -> Option<String> {
+    table.get("images")?.get("source")?.as_str().map(str::to_owned)
+}
+
+fn take_table(table: &mut Table, key: &str) -> Result<Table> {
+    match table.remove(key) {
+        None => Ok(Table::new()),
+        Some(Value::Table(inner)) => Ok(inner),
+        Some(other) => Err(Usage(format!("`{key}` is {}, not a table: write [{key}]", other.type_str())).into()),
+    }
+}
+
+pub(crate) fn read_table(path: &Path) -> Result<Table> {
+    let text = std::fs::read_to_string(path).map_err(|error| Usage(format!("{}: {error}", path.display())))?;
+    text.parse::<Table>().map_err(|error| Usage(format!("{}: {}", path.display(), error.to_string().trim())).into())
+}
+
+fn names(folder: &Path) -> Result<Vec<String>> {
+    let mut names: Vec<String> = std::fs::read_dir(folder)
+        .with_context(|| format!("cannot list {}", folder.display()))?
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.is_file() && path.extension().is_some_and(|ending| ending == "toml"))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+/// The tables that a method file sets.
+///
+/// # Errors
+/// An unknown method with near matches, and what is wrong with its file.
+pub fn read_method_table(project: &Project, method: &str) -> Result<Table> {
+    let path = project.configs().join("methods").join(format!("{method}.toml"));
+    if !path.is_file() {
+        let known = method_names(project)?;
+        let near = near_matches(method, known.iter().map(String::as_str));
+        let hint = near.first().map(|best| format!(" (did you mean `{best}`?)")).unwrap_or_default();
+        let message = format!("there is no method `{method}`{hint}: {} is not a file; there are: {}", path.display(), known.join(", "));
+        return Err(Usage(message).into());
+    }
+    read_table(&path)
+}
+
+/// What a method file says of the method.
+///
+/// # Errors
+/// As [`read_method_table`].
+pub fn read_method(project: &Project, method: &str) -> Result<MethodTable> {
+    let table = read_method_table(project, method)?;
+    let own = table.get("method").cloned().unwrap_or(Value::Table(Table::new()));
+    own.try_into().map_err(|error: toml::de::Error| Usage(format!("configs/methods/{method}.toml: [method]: {}", error.to_string().trim())).into())
+}
+
+/// The names of all experiment files.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub fn experiment_names(project: &Project) -> Result<Vec<String>> {
+    names(&project.configs())
+}
+
+/// The names of all method files.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub fn method_names(project: &Project) -> Result<Vec<String>> {
+    names(&project.configs().join("methods"))
+}

@@ -1,0 +1,129 @@
+//! The resolved configuration of one run.
+
+use blindfold_distill::StudentConfig;
+use blindfold_quant::QuantConfig;
+use blindfold_zoo::{ArchitectureTable, Normalization};
+use serde::{Deserialize, Serialize};
+use toml::Table;
+
+/// Everything that determines one run: one experiment, one method, one seed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The seed of all random streams.
+    pub seed: u64,
+    /// What the run belongs to.
+    pub experiment: ExperimentTable,
+    /// Which way through the pipeline.
+    pub method: MethodTable,
+    /// The network that is quantized.
+    pub teacher: TeacherTable,
+    /// Where accuracy is measured.
+    pub data: DataTable,
+    /// The images that ranges and students are fitted on.
+    pub images: SourceTable,
+    /// Number formats, ranges, sites.
+    pub quant: QuantConfig,
+    /// Training of the student; absent: calibration alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distill: Option<StudentConfig>,
+    /// How accuracy is measured.
+    #[serde(default)]
+    pub evaluation: EvaluationTable,
+}
+
+/// The `[experiment]` table, resolved.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExperimentTable {
+    /// The file's name without ending.
+    pub name: String,
+    /// One line.
+    pub summary: String,
+    /// Where records go.
+    #[serde(default = "all_sinks")]
+    pub sinks: Vec<String>,
+}
+
+fn all_sinks() -> Vec<String> {
+    ["jsonl", "tensorboard", "csv"].map(str::to_owned).to_vec()
+}
+
+/// The `[method]` table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MethodTable {
+    /// The file's name without ending.
+    pub name: String,
+    /// One line.
+    pub summary: String,
+    /// Authors, title, venue.
+    pub source: String,
+    /// What is done otherwise than there.
+    #[serde(default)]
+    pub differences: Vec<String>,
+}
+
+/// The `[teacher]` table: a name of the catalogue, or a file with all that must be known of it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeacherTable {
+    /// A name of the catalogue, or one to give to `file`.
+    pub name: String,
+    /// A weight file of your own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<std::path::PathBuf>,
+    /// Its network.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<ArchitectureTable>,
+    /// How pixels become its input.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalization: Option<Normalization>,
+}
+
+/// The `[data]` table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct DataTable {
+    /// The data set's name.
+    pub name: String,
+    /// At most so many test images, for a quick look; tables mark such runs by their number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<usize>,
+    /// The data set's own keys.
+    #[serde(flatten)]
+    pub table: Table,
+}
+
+/// A table that names an image source and holds the source's own keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SourceTable {
+    /// The plugin's name.
+    pub source: String,
+    /// The plugin's own keys.
+    #[serde(flatten)]
+    pub table: Table,
+}
+
+/// The `[evaluation]` table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EvaluationTable {
+    /// Images a forward pass.
+    pub batch: usize,
+    /// Images a forward pass while ranges are calibrated: all at once where they fit.
+    pub calibration_batch: usize,
+    /// Epochs of training between evaluations.
+    pub every: usize,
+    /// Held-out synthetic images for agreement and logit error, made from a seed of their own, the same for all methods.
+    pub held_out: SourceTable,
+}
+
+impl Default for EvaluationTable {
+    fn default() -> Self {
+        let table = toml::toml! {
+            count = 64
+            iterations = 100
+        };
+        Self { batch: 50, calibration_batch: 256, every: 1, held_out: SourceTable { source: "zeroq".to_owned(), table } }
+    }
+}

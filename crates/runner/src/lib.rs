@@ -1,0 +1,25 @@
+//! The program `blindfold`: experiments from TOML files, reproducibly.
+//!
+//! ```text
+//! TOML -> RunConfig -> pipeline (teacher, images, calibration, training, evaluation) -> run folder -> tables, curves
+//! ```
+//!
+//! A program with plugins of its own calls [`run`] with `Registry::builtin()?.with_loss(my_loss::ENTRY)?`.
+
+mod commands;
+pub mod config;
+pub mod data;
+pub mod device;
+mod evaluate;
+mod interrupt;
+pub mod pipeline;
+mod project;
+pub mod record;
+mod registry;
+mod teachers;
+mod usage;
+
+pub use commands::run;
+pub use project::Project;
+pub use registry::Registry;
+pub use usage::Usage;

@@ -1,0 +1,109 @@
+//! The images of a run: from the cache, or made now.
+
+use std::time::Instant;
+
+use anyhow::Result;
+use blindfold_synth::{ImageSet, Progress, Request, Step, SynthError, cache_identity};
+use blindfold_zoo::merge_defaults;
+
+use super::cache::CacheSlot;
+use super::context::Context;
+use crate::config::{DataTable, SourceTable};
+use crate::interrupt;
+use crate::record::{Phase, Record, Task};
+use crate::teachers::Teacher;
+
+/// Images with the story of their making.
+pub(crate) struct MadeImages {
+    pub(crate) images: ImageSet,
+    pub(crate) records: Vec<Record>,
+    /// SHA-256 of what they depend on.
+    pub(crate) key: String,
+    /// Whether data was used.
+    pub(crate) real: bool,
+    /// Forward and backward passes of one image that they cost.
+    pub(crate) passes: u64,
+}
+
+struct Report {
+    task: Task,
+    records: Vec<Record>,
+    began: Instant,
+    seen: u64,
+}
+
+impl Progress for Report {
+    fn step(&mut self, step: Step<'_>) {
+        let record = Record::new(Phase::Synth, self.seen, self.began.elapsed().as_secs_f64())
+            .with_all(step.scalars.iter().map(|&(name, value)| (tag(name), value)));
+        self.seen += 1;
+        let note = step.scalars.first().map(|(tag, value)| format!("{tag} {value:.4}")).unwrap_or_default();
+        self.task.set(step.iteration as u64, &note);
+        self.records.push(record);
+    }
+
+    fn cancelled(&self) -> bool {
+        interrupt::asked()
+    }
+}
+
+/// The glossary's tag for a source's scalar.
+fn tag(name: &str) -> &str {
+    match name {
+        "loss" => "loss/total",
+        "bn_loss" => "loss/bn",
+        "input_loss" => "loss/input",
+        other => other,
+    }
+}
+
+/// The images that `source` gives for this teacher and seed. `None` when the user stopped it.
+pub(crate) fn make(
+    context: &Context,
+    source: &SourceTable,
+    data: &DataTable,
+    teacher: &Teacher,
+    seed: u64,
+    label: &str,
+) -> Result<Option<MadeImages>> {
+    let entry = *context.registry.sources.get(&source.source).map_err(|error| error.within("images"))?;
+    let built = (entry.build)(source.table.clone()).map_err(|error| error.within(&source.source).within("images"))?;
+    let table = merge_defaults((entry.defaults)(), source.table.clone());
+    let mut identity = cache_identity(&teacher.hash, &source.source, &table, seed);
+    if built.needs_real() {
+        identity += &format!("data {} {:?}\n", data.name, data.table);
+    }
+    identity += &format!("device {}\n", context.device.name);
+    let slot = CacheSlot::new(&context.project.cache().join("images"), &identity);
+    let real = built.needs_real();
+    let batch = table.get("batch").and_then(toml::Value::as_integer).map_or(built.count(), |batch| batch as usize);
+    let batches = built.count().div_ceil(batch.max(1)).max(1);
+    let passes = |records: &[Record]| (records.len() / batches * built.count()) as u64;
+    if let Some((images, records)) = slot.read() {
+        context.console.line(&format!("{label} {} images of {} from the cache", images.len(), source.source));
+        return Ok(Some(MadeImages { passes: passes(&records), images, records, key: slot.key, real }));
+    }
+    let real_images = if real { Some(context.real_images(data)?) } else { None };
+    let total = table.get("iterations").and_then(toml::Value::as_integer).unwrap_or(1) as u64;
+    let mut report =
+        Report { task: context.console.task(label, total, 0), records: Vec::new(), began: Instant::now(), seen: 0 };
+    let request = Request {
+        teacher: &teacher.network,
+        normalization: &teacher.normalization,
+        seed,
+        real: real_images.as_ref(),
+        progress: &mut report,
+    };
+    let images = match built.synthesize(request) {
+        Ok(images) => images,
+        Err(SynthError::Cancelled { .. }) => {
+            report.task.end("stopped");
+            return Ok(None);
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let Report { task, records, .. } = report;
+    task.end(&format!("{} images of {}", images.len(), source.source));
+    slot.write(&images, &records)?;
+    Ok(Some(MadeImages { passes: passes(&records), images, records, key: slot.key, real }))
+}

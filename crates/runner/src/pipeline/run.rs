@@ -1,0 +1,352 @@
+//! One run: one method, one seed.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use blindfold_distill::{Phase as StudentPhase, StudentTrainer};
+use blindfold_quant::{Audit, Plan, QuantizedNetwork};
+use blindfold_synth::{ImageSet, grid};
+use toml::Value;
+
+use super::checkpoint::Checkpoint;
+use super::context::Context;
+use super::images::{MadeImages, make};
+use super::stage::{Judge, Progressed, Verdict};
+use crate::config::RunConfig;
+use crate::interrupt;
+use crate::record::{
+    OpenRequest, Opened, Phase, Record, Recorder, RunFolder, RunIdentity, Sample, Summary, build_sinks, config_hash,
+};
+
+/// The checkpoint within a run folder.
+const CHECKPOINT: &str = "checkpoints/last.bin";
+/// Images on the sample grid, and its columns.
+const GRID: (usize, usize) = (64, 8);
+/// The seed of the held-out images, the same for all runs.
+const HELD_OUT_SEED: u64 = 0;
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Done now, or found done already.
+    Finished(PathBuf, Box<Summary>),
+    /// Stopped by the user; the same command goes on.
+    Interrupted(PathBuf),
+}
+
+/// Runs a configuration, or takes up where an earlier life of the same run stopped.
+///
+/// # Errors
+/// Faults of the input (exit code 2) and of the run (exit code 1); the run folder then says FAILED and why.
+pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: bool) -> Result<Outcome> {
+    let table = match Value::try_from(config).context("the configuration cannot be written as TOML")? {
+        Value::Table(table) => table,
+        _ => unreachable!("a struct is written as a table"),
+    };
+    // Everything of the user's that can be wrong is looked at before the folder is made.
+    let teacher = context.teacher(&config.teacher)?;
+    let test = context.test_set(&config.data)?;
+    if let Ok(images) = &test {
+        check_fit(config, &teacher.network, images)?;
+    }
+    let plan = Plan::new(&config.quant, &teacher.network, &context.registry.quant)?;
+    let sinks = build_sinks(&context.registry.sinks, &config.experiment.sinks)?;
+    let path = RunFolder::path_of(&context.project.runs(), &config.experiment.name, &config.method.name, config.seed);
+    let identity = RunIdentity {
+        experiment: config.experiment.name.clone(),
+        method: config.method.name.clone(),
+        seed: config.seed,
+        device: context.device.name.clone(),
+    };
+    let request = OpenRequest {
+        identity: &identity,
+        config: &table,
+        config_hash: &config_hash(&table),
+        overrides,
+        work_tree: context.project.root(),
+        fresh,
+    };
+    let mut folder = match RunFolder::open(&path, request)? {
+        Opened::Finished(path) => {
+            let summary = RunFolder::read_summary(&path)?;
+            context.console.line(&format!("{} / {} / seed {} is finished already", identity.experiment, identity.method, identity.seed));
+            return Ok(Outcome::Finished(path, Box::new(summary)));
+        }
+        Opened::New(folder) | Opened::Resume(folder) => folder,
+    };
+    let _log = super::log::RunLog::open(&path);
+    let result = live(context, config, &mut folder, sinks, plan, &teacher, test);
+    match result {
+        Ok(Some(summary)) => {
+            let path = folder.complete(&summary)?;
+            Ok(Outcome::Finished(path, Box::new(summary)))
+        }
+        Ok(None) => Ok(Outcome::Interrupted(folder.interrupt()?)),
+        Err(error) => {
+            tracing::error!("{error:#}");
+            folder.fail(&format!("{error:#}"))?;
+            Err(error)
+        }
+    }
+}
+
+fn check_fit(config: &RunConfig, network: &blindfold_zoo::Network, images: &blindfold_synth::RealImages) -> Result<()> {
+    if images.shape != network.input_shape() || images.classes != network.classes() {
+        return Err(crate::Usage(format!(
+            "the data set {} has images of {:?} in {} classes, the teacher {} takes {:?} and knows {} classes: name the data set that the teacher was trained on",
+            config.data.name,
+            images.shape,
+            images.classes,
+            config.teacher.name,
+            network.input_shape(),
+            network.classes()
+        ))
+        .into());
+    }
+    Ok(())
+}
+
+/// The run itself; `None` when the user stopped it.
+fn live(
+    context: &Context,
+    config: &RunConfig,
+    folder: &mut RunFolder,
+    sinks: Vec<Box<dyn crate::record::MetricSink>>,
+    plan: Plan,
+    teacher: &crate::teachers::Teacher,
+    test: super::context::TestSet,
+) -> Result<Option<Summary>> {
+    let began = Instant::now();
+    let checkpoint = read_checkpoint(folder)?;
+    let label = format!("{}/{}", config.method.name, config.seed);
+    let held_out = &config.evaluation.held_out;
+    let Some(held_out) = make(context, held_out, &config.data, teacher, HELD_OUT_SEED, "held-out")? else {
+        return Ok(None);
+    };
+    let Some(made) = make(context, &config.images, &config.data, teacher, config.seed, &label)? else { return Ok(None) };
+    let synth_seconds = began.elapsed().as_secs_f64();
+    let keep = checkpoint.as_ref().map_or(0, |(checkpoint, _)| checkpoint.position);
+    let mut recorder = Recorder::open(folder, sinks, keep)?;
+    folder.update(|info| {
+        info.teacher_sha256 = Some(teacher.hash.clone());
+        info.images_sha256 = Some(made.key.clone());
+        info.add_wall("synth", synth_seconds);
+    })?;
+    let judge = Judge::new(context, teacher, config, test.as_ref().ok().cloned(), &held_out.images, &held_out.key)?;
+    let shown = made.images.len().min(GRID.0);
+    let shown = ImageSet::new(made.images.shape, made.images.pixels[..shown * made.images.shape.iter().product::<usize>()].to_vec(), None, made.images.origin)?;
+    let (width, height, rgb) = grid(&shown, &teacher.normalization, GRID.1);
+    let sample = Sample::new("images", 0, (width, height, rgb))?;
+    recorder.sample(&sample)?;
+    if keep == 0 {
+        made.records.iter().try_for_each(|record| recorder.record(record))?;
+        if let Some([top1, top5]) = judge.teacher_accuracy() {
+            let record = Record::new(Phase::Eval, 0, 0.0).with("teacher/top1", top1).with("teacher/top5", top5);
+            recorder.record(&record)?;
+        }
+    }
+
+    let calibrating = Instant::now();
+    let device = &context.device.device;
+    let batches = made.images.batches(config.evaluation.calibration_batch, device);
+    let student = QuantizedNetwork::calibrate(teacher.network.clone(), plan, batches)?;
+    let first = made.images.tensor(0..made.images.len().min(config.evaluation.batch), device);
+    folder.write("audit.md", Audit::of(&student, Some(first))?.to_markdown().as_bytes())?;
+    let mut passes = made.passes + made.images.len() as u64;
+    folder.update(|info| info.add_wall("calibrate", calibrating.elapsed().as_secs_f64()))?;
+
+    let progressed = match &config.distill {
+        None => {
+            let verdict = judge.judge(&student)?;
+            context.console.line(&format!("{label} calibrated: {}", verdict.text()));
+            recorder.record(&verdict.record(0, 0, calibrating.elapsed().as_secs_f64()))?;
+            let mut progressed = Progressed::default();
+            progressed.latest = Some(verdict);
+            progressed
+        }
+        Some(distill) => {
+            let trainer = StudentTrainer::new(
+                teacher.network.clone(),
+                student.clone(),
+                made.images.clone(),
+                distill.clone(),
+                &context.registry.losses,
+                config.seed,
+            )?;
+            let fit = Fit { context, config, label: &label, judge: &judge };
+            match fit.run(folder, &mut recorder, trainer, &student, checkpoint)? {
+                Some((progressed, trained_on)) => {
+                    passes += trained_on;
+                    progressed
+                }
+                None => return Ok(None),
+            }
+        }
+    };
+    recorder.finish()?;
+    folder.update(|info| info.image_passes = Some(passes))?;
+    let wall = folder.info().total_wall();
+    Ok(Some(summary(config, teacher, &judge, &made, progressed, &test, passes, wall)))
+}
+
+#[allow(clippy::too_many_arguments)]
+fn summary(
+    config: &RunConfig,
+    teacher: &crate::teachers::Teacher,
+    judge: &Judge<'_>,
+    made: &MadeImages,
+    progressed: Progressed,
+    test: &super::context::TestSet,
+    passes: u64,
+    wall: f64,
+) -> Summary {
+    let latest: Option<Verdict> = progressed.latest;
+    let quant = &config.quant;
+    let summary = Summary {
+        schema: 1,
+        experiment: config.experiment.name.clone(),
+        method: config.method.name.clone(),
+        seed: config.seed,
+        teacher: teacher.name.clone(),
+        network: teacher.network.name().to_owned(),
+        dataset: config.data.limit.map_or_else(|| config.data.name.clone(), |limit| format!("{} (first {limit})", config.data.name)),
+        protocol: quant.protocol.to_string(),
+        bits: format!("W{}A{}", quant.weight_bits, quant.activation_bits),
+        uses_real_data: made.real,
+        best_on_test: progressed.best_on_test,
+        best_by_synthetic: progressed.best_by_synthetic.map(|(_, best)| best),
+        agreement: latest.map(|verdict| verdict.agreement),
+        logit_mse: latest.map(|verdict| verdict.logit_mse),
+        measured_on: Some("held-out synthetic images".to_owned()),
+        image_passes: Some(passes),
+        wall_seconds: wall,
+        ..Summary::default()
+    };
+    match (test, judge.teacher_accuracy(), latest.and_then(|verdict| verdict.accuracy)) {
+        (_, Some(fp), Some(student)) => summary.with_accuracy(fp, student),
+        (Err(how), ..) => summary.without_accuracy(how.clone()),
+        _ => summary.without_accuracy("the test set is empty"),
+    }
+}
+
+fn read_checkpoint(folder: &RunFolder) -> Result<Option<(Checkpoint, Vec<u8>)>> {
+    let path = folder.path().join(CHECKPOINT);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let (checkpoint, trainer) = Checkpoint::from_bytes(&bytes)
+        .with_context(|| format!("{}: delete it, and the run starts over", path.display()))?;
+    Ok(Some((checkpoint, trainer.to_vec())))
+}
+
+/// The training of a run's student.
+struct Fit<'a> {
+    context: &'a Context,
+    config: &'a RunConfig,
+    label: &'a str,
+    judge: &'a Judge<'a>,
+}
+
+impl Fit<'_> {
+    /// What the epochs have shown and the images that were trained on; `None` when the user stopped it.
+    fn run(
+        &self,
+        folder: &mut RunFolder,
+        recorder: &mut Recorder,
+        mut trainer: StudentTrainer,
+        calibrated: &QuantizedNetwork,
+        checkpoint: Option<(Checkpoint, Vec<u8>)>,
+    ) -> Result<Option<(Progressed, u64)>> {
+        let mut progressed = Progressed::default();
+        let mut earlier = 0.0;
+        let began = Instant::now();
+        match checkpoint {
+            Some((checkpoint, bytes)) => {
+                trainer.restore(&bytes)?;
+                progressed = checkpoint.progressed;
+                earlier = checkpoint.wall;
+                self.context.console.line(&format!("{} goes on at step {}", self.label, trainer.position()));
+            }
+            None => {
+                let verdict = self.judge.judge(calibrated)?;
+                self.context.console.line(&format!("{} calibrated: {}", self.label, verdict.text()));
+                recorder.record(&verdict.record(0, 0, 0.0))?;
+                progressed.latest = Some(verdict);
+            }
+        }
+        let total = trainer.total_steps() as u64;
+        let mut task = self.context.console.task(self.label, total, trainer.position() as u64);
+        let mut saved = trainer.position();
+        while !trainer.is_done() {
+            let step = trainer.step()?;
+            let wall = earlier + began.elapsed().as_secs_f64();
+            recorder.record(&record(&step, wall))?;
+            let note = format!("loss {:.4}", step.total);
+            task.set(trainer.position() as u64, &note);
+            if let Some(epoch) = finished_epoch(&trainer) {
+                if epoch % self.config.evaluation.every == 0 || trainer.is_done() {
+                    let verdict = self.judge.judge(&trainer.student())?;
+                    progressed.take(epoch as u64, verdict);
+                    recorder.record(&verdict.record(trainer.position() as u64, epoch as u64, wall))?;
+                    task.epoch(&format!("epoch {epoch}: {}", verdict.text()));
+                }
+                self.save(folder, recorder, &trainer, &progressed, earlier + began.elapsed().as_secs_f64())?;
+                saved = trainer.position();
+            }
+            if interrupt::asked() {
+                if saved != trainer.position() {
+                    self.save(folder, recorder, &trainer, &progressed, earlier + began.elapsed().as_secs_f64())?;
+                }
+                folder.update(|info| info.add_wall("distill", began.elapsed().as_secs_f64()))?;
+                task.end("stopped");
+                return Ok(None);
+            }
+        }
+        task.end("trained");
+        folder.update(|info| info.add_wall("distill", began.elapsed().as_secs_f64()))?;
+        let batch = self.config.distill.as_ref().map_or(0, |distill| distill.batch);
+        // Each image of a step goes forward through the teacher and forward and backward through the student.
+        Ok(Some((progressed, total * batch as u64 * 2)))
+    }
+
+    fn save(
+        &self,
+        folder: &RunFolder,
+        recorder: &Recorder,
+        trainer: &StudentTrainer,
+        progressed: &Progressed,
+        wall: f64,
+    ) -> Result<()> {
+        let checkpoint = Checkpoint { position: recorder.position(), progressed: progressed.clone(), wall };
+        folder.write(CHECKPOINT, &checkpoint.to_bytes(&trainer.to_bytes()?)?)?;
+        Ok(())
+    }
+}
+
+/// The epoch of training that the latest step ended, counted from 1.
+fn finished_epoch(trainer: &StudentTrainer) -> Option<usize> {
+    let trained = trainer.position().checked_sub(trainer.warmup_steps()).filter(|steps| *steps > 0)?;
+    let each = trainer.steps_per_epoch();
+    (trained % each == 0).then_some(trained / each)
+}
+
+/// A training step as the glossary names its values.
+fn record(step: &blindfold_distill::StepRecord, wall: f64) -> Record {
+    let mut record = Record::new(Phase::Distill, step.step as u64, wall)
+        .at_epoch(step.epoch as u64);
+    if let Some(agreement) = step.agreement {
+        record = record.with("train/agreement", 100.0 * agreement);
+    }
+    if step.phase == StudentPhase::Training {
+        record = record.with("loss/total", step.total).with("lr", step.lr);
+    }
+    for loss in &step.losses {
+        record = record.with(format!("loss/{}", loss.name), loss.raw).with(format!("loss/{}/weighted", loss.name), loss.weighted);
+    }
+    if let Some(changed) = step.changed_weights {
+        record = record.with("quant/codes_changed", 100.0 * changed);
+    }
+    record
+}

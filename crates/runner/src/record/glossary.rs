@@ -1,0 +1,148 @@
+//! Every metric that a run writes: its unit, its good direction, its meaning.
+
+/// A metric, or a family of metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// The tag; `<name>` stands for one part between slashes.
+    pub tag: &'static str,
+    /// Empty where it has none.
+    pub unit: &'static str,
+    /// Which direction is good; none where neither is.
+    pub higher_is_better: Option<bool>,
+    /// What it is, in one sentence.
+    pub meaning: &'static str,
+}
+
+const fn metric(tag: &'static str, unit: &'static str, better: Option<bool>, meaning: &'static str) -> Metric {
+    Metric { tag, unit, higher_is_better: better, meaning }
+}
+
+const HIGHER: Option<bool> = Some(true);
+const LOWER: Option<bool> = Some(false);
+
+/// The metrics, by group. A tag is described by the first pattern that fits.
+pub const GLOSSARY: &[Metric] = &[
+    metric("loss/total", "", LOWER, "What is minimised: the weighted sum of all terms."),
+    metric(
+        "loss/bn",
+        "",
+        LOWER,
+        "Distance of an image batch's statistics from those stored in the teacher's batch norms, over all layers.",
+    ),
+    metric(
+        "loss/kl",
+        "nat",
+        LOWER,
+        "Kullback-Leibler divergence of the student's from the teacher's class probabilities, at the loss' temperature.",
+    ),
+    metric("loss/cross-entropy", "nat", LOWER, "Cross-entropy of the logits against labels."),
+    metric("loss/logit-mse", "logit^2", LOWER, "Mean squared difference of student and teacher logits."),
+    metric(
+        "loss/feature-mse",
+        "activation^2",
+        LOWER,
+        "Mean squared difference of student and teacher features at the named nodes.",
+    ),
+    metric("loss/attention", "", LOWER, "Distance of normalised attention maps of student and teacher."),
+    metric("loss/<term>", "", LOWER, "A loss term, unweighted, as its plugin defines it."),
+    metric("loss/<term>/weighted", "", LOWER, "The same term times its weight: its share in loss/total."),
+    metric("lr", "", None, "Learning rate of this step."),
+    metric("lr/<group>", "", None, "Learning rate of a parameter group."),
+    metric("grad/norm", "", None, "Euclidean norm of the gradient over all trained parameters."),
+    metric("quant/codes_changed", "%", None, "Share of integer weights that this step changed."),
+    metric(
+        "quant/<layer>/weight_mse",
+        "weight^2",
+        LOWER,
+        "Mean squared difference of a layer's quantized and float weights.",
+    ),
+    metric(
+        "quant/<layer>/sqnr_db",
+        "dB",
+        HIGHER,
+        "Signal to quantization noise of a layer's weights: 10 log10(sum w^2 / sum (w - q)^2).",
+    ),
+    metric(
+        "quant/<layer>/activation_mse",
+        "activation^2",
+        LOWER,
+        "Mean squared difference of the activations at a node, quantized network against float network.",
+    ),
+    metric("quant/<layer>/codes_changed", "%", None, "Share of a layer's integer weights that this step changed."),
+    metric("teacher/top1", "%", HIGHER, "Teacher's top-1 accuracy on the test set."),
+    metric("teacher/top5", "%", HIGHER, "Teacher's top-5 accuracy on the test set."),
+    metric("student/top1", "%", HIGHER, "Student's top-1 accuracy on the test set."),
+    metric("student/top5", "%", HIGHER, "Student's top-5 accuracy on the test set."),
+    metric("student/agreement", "%", HIGHER, "Share of images to which student and teacher give one class."),
+    metric(
+        "student/kl",
+        "nat",
+        LOWER,
+        "Kullback-Leibler divergence of the student's from the teacher's class probabilities, temperature 1.",
+    ),
+    metric("student/logit_mse", "logit^2", LOWER, "Mean squared difference of student and teacher logits."),
+    metric(
+        "synth/teacher_entropy",
+        "nat",
+        None,
+        "Mean entropy of the teacher's class probabilities on the synthetic images.",
+    ),
+    metric("train/top1", "%", HIGHER, "Top-1 accuracy on the training batches of a teacher, augmentation included."),
+    metric("train/loss", "nat", LOWER, "Training loss of a teacher, label smoothing included."),
+    metric("train/agreement", "%", HIGHER, "Share of the batch's images to which student and teacher give one class."),
+    metric(
+        "perf/images_per_s",
+        "1/s",
+        HIGHER,
+        "Images through the network in a second. A time: it differs between runs.",
+    ),
+    metric("perf/steps_per_s", "1/s", HIGHER, "Steps in a second. A time: it differs between runs."),
+];
+
+/// The metric that a tag is an instance of.
+pub fn describe(tag: &str) -> Option<&'static Metric> {
+    GLOSSARY.iter().find(|metric| fits(metric.tag, tag))
+}
+
+fn fits(pattern: &str, tag: &str) -> bool {
+    let (patterns, parts): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), tag.split('/').collect());
+    patterns.len() == parts.len()
+        && patterns.iter().zip(&parts).all(|(pattern, part)| {
+            pattern == part || (pattern.starts_with('<') && pattern.ends_with('>') && !part.is_empty())
+        })
+}
+
+/// The glossary as a markdown table.
+pub fn glossary_markdown() -> String {
+    let mut text = String::from("| tag | unit | better | meaning |\n|---|---|---|---|\n");
+    for metric in GLOSSARY {
+        let better = metric.higher_is_better.map_or("–", |higher| if higher { "higher" } else { "lower" });
+        let unit = if metric.unit.is_empty() { "–" } else { metric.unit };
+        text += &format!("| `{}` | {unit} | {better} | {} |\n", metric.tag, metric.meaning);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_find_their_pattern_and_special_ones_their_own() {
+        assert_eq!(describe("quant/layer1.0.conv1/sqnr_db").unwrap().unit, "dB");
+        assert_eq!(describe("loss/kl").unwrap().unit, "nat");
+        assert_eq!(describe("loss/my-loss").unwrap().tag, "loss/<term>");
+        assert_eq!(describe("loss/kl/weighted").unwrap().tag, "loss/<term>/weighted");
+        assert_eq!((describe("loss/"), describe("quant/sqnr_db"), describe("loss")), (None, None, None));
+    }
+
+    #[test]
+    fn each_tag_stands_once_and_is_not_hidden_by_one_before_it() {
+        for metric in GLOSSARY {
+            let example = metric.tag.replace(['<', '>'], "");
+            assert_eq!(describe(&example).unwrap().tag, metric.tag);
+            assert!(metric.meaning.ends_with('.') && !metric.meaning.contains('|'), "{}", metric.tag);
+        }
+        assert_eq!(glossary_markdown().lines().count(), GLOSSARY.len() + 2);
+    }
+}

@@ -1,0 +1,55 @@
+//! Mean and spread over seeds.
+
+use serde::Serialize;
+
+/// Mean and sample standard deviation of some runs.
+///
+/// ```text
+/// mean = sum(x) / n      std = sqrt( sum((x - mean)^2) / (n - 1) )
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Stat {
+    /// How many values.
+    pub n: usize,
+    /// Their mean.
+    pub mean: f64,
+    /// Their standard deviation with n - 1; none for a single value.
+    pub std: Option<f64>,
+}
+
+impl Stat {
+    /// Of these values; none of no values.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let values: Vec<f64> = values.into_iter().collect();
+        let n = values.len();
+        if n == 0 {
+            return None;
+        }
+        let mean = values.iter().sum::<f64>() / n as f64;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        Some(Self { n, mean, std: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()) })
+    }
+
+    /// `91.20 ± 0.31`, or `91.20` for a single value.
+    pub fn text(&self, digits: usize) -> String {
+        match self.std {
+            Some(std) => format!("{:.digits$} ± {std:.digits$}", self.mean),
+            None => format!("{:.digits$}", self.mean),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_computed_by_hand() {
+        let stat = Stat::of([90.0, 91.0, 93.5]).unwrap();
+        assert!((stat.mean - 91.5).abs() < 1e-12);
+        assert!((stat.std.unwrap() - 3.25_f64.sqrt()).abs() < 1e-12);
+        assert_eq!(stat.text(2), "91.50 ± 1.80");
+        assert_eq!(Stat::of([4.0]).unwrap().text(1), "4.0");
+        assert_eq!(Stat::of([]), None);
+    }
+}

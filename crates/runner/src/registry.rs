@@ -1,0 +1,67 @@
+//! Every plugin that the program knows.
+
+use blindfold_distill::Loss;
+use blindfold_quant::Families;
+use blindfold_synth::{ImageSource, StatisticsLoss};
+use blindfold_zoo::architecture::{self, Architecture};
+use blindfold_zoo::{ConfigError, Entry, Family};
+
+use crate::data::{self, DataSet};
+use crate::record::{BUILTIN_SINKS, MetricSink};
+
+/// All plugin families.
+///
+/// A program of your own adds its plugins and hands the registry to [`crate::run`].
+#[derive(Debug, Clone)]
+pub struct Registry {
+    /// Network architectures.
+    pub architectures: Family<dyn Architecture>,
+    /// Data sets.
+    pub data_sets: Family<dyn DataSet>,
+    /// Image sources.
+    pub sources: Family<dyn ImageSource>,
+    /// Distances of batch-norm statistics.
+    pub statistics: Family<dyn StatisticsLoss>,
+    /// Quantizers and range estimators.
+    pub quant: Families,
+    /// Losses of the student.
+    pub losses: Family<dyn Loss>,
+    /// Metric sinks.
+    pub sinks: Family<dyn MetricSink>,
+}
+
+impl Registry {
+    /// The plugins of this library.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when two of one family share a name.
+    pub fn builtin() -> Result<Self, ConfigError> {
+        Ok(Self {
+            architectures: Family::new("architecture", architecture::BUILTIN)?,
+            data_sets: data::family()?,
+            sources: blindfold_synth::image_sources()?,
+            statistics: blindfold_synth::statistics_losses()?,
+            quant: Families::builtin(),
+            losses: blindfold_distill::losses()?,
+            sinks: Family::new("metric sink", BUILTIN_SINKS)?,
+        })
+    }
+
+    /// The registry with one loss more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_loss(mut self, entry: Entry<dyn Loss>) -> Result<Self, ConfigError> {
+        self.losses = self.losses.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one image source more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_source(mut self, entry: Entry<dyn ImageSource>) -> Result<Self, ConfigError> {
+        self.sources = self.sources.with(entry)?;
+        Ok(self)
+    }
+}

@@ -1,0 +1,70 @@
+//! Teachers: found by name or file, loaded with their weights checked.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use blindfold_zoo::{Network, Normalization, TeacherCard, TeacherPlace, find_teacher, load_weights};
+use burn::tensor::Device;
+
+use crate::config::TeacherTable;
+use crate::data::{Checksum, DataHome};
+use crate::{Project, Registry, Usage};
+
+/// A teacher ready to run.
+#[derive(Debug, Clone)]
+pub(crate) struct Teacher {
+    pub(crate) name: String,
+    pub(crate) network: Network,
+    pub(crate) normalization: Normalization,
+    pub(crate) hash: String,
+}
+
+/// Where the weights of a catalogued teacher lie, whether or not they are there.
+pub(crate) fn path_of(card: &TeacherCard, project: &Project, home: &DataHome) -> Result<PathBuf> {
+    Ok(match card.place()? {
+        TeacherPlace::Shipped(model) => project.models().join(model),
+        TeacherPlace::DataFolder(file) => home.join(file),
+    })
+}
+
+/// Loads a teacher: from the catalogue with its checksum, or from a file with the architecture that the table gives.
+pub(crate) fn load(table: &TeacherTable, registry: &Registry, project: &Project, home: &DataHome, device: &Device) -> Result<Teacher> {
+    let name = table.name.clone();
+    let (architecture, normalization, path) = match &table.file {
+        Some(file) => {
+            let missing = |key: &str| Usage(format!("`teacher.{key}` is missing: a teacher from a file needs its architecture and normalization"));
+            let architecture = table.architecture.clone().ok_or_else(|| missing("architecture"))?;
+            let normalization = table.normalization.clone().ok_or_else(|| missing("normalization"))?;
+            (architecture, normalization, file.clone())
+        }
+        None => {
+            if table.architecture.is_some() || table.normalization.is_some() {
+                let message = format!("`teacher.architecture` and `teacher.normalization` go with `teacher.file`; `{name}` is looked up in the catalogue");
+                return Err(Usage(message).into());
+            }
+            let card = find_teacher(&name)?;
+            let path = path_of(&card, project, home)?;
+            if !path.is_file() {
+                return Err(Usage(how_to_get(&name, &card, &path, home)).into());
+            }
+            Checksum::Sha256(card.sha256.clone().into())
+                .check(&path, format!("delete it and type: blindfold teacher fetch {name}"))
+                .with_context(|| format!("teacher {name}"))?;
+            (card.architecture, card.normalization, path)
+        }
+    };
+    let built = registry.architectures.build(&architecture.kind, architecture.table).map_err(|error| error.within("teacher.architecture"))?;
+    let network = load_weights(built.build(device, 0), built.as_ref(), &path)?;
+    normalization.check(network.input_shape()[0])?;
+    let hash = network.content_hash();
+    Ok(Teacher { name, network, normalization, hash })
+}
+
+/// What to type to get a teacher that is not there.
+pub(crate) fn how_to_get(name: &str, card: &TeacherCard, path: &std::path::Path, home: &DataHome) -> String {
+    let how = match &card.url {
+        Some(_) => format!("type: blindfold teacher fetch {name}"),
+        None => format!("its publisher ({}) gives no address to fetch it from: put the file there", card.source),
+    };
+    format!("the teacher {name} is not at {} (data folder: {}, {}); {how}", path.display(), home.path().display(), home.chosen_by())
+}

@@ -1,0 +1,127 @@
+//! Where images come from.
+
+mod noise;
+mod real;
+mod uniform;
+mod zeroq;
+
+use blindfold_zoo::{ConfigError, Entry, Family, Network, Normalization};
+
+use crate::error::SynthError;
+use crate::images::ImageSet;
+use crate::progress::Progress;
+use crate::real_images::RealImages;
+
+pub use noise::NoiseConfig;
+pub use real::RealConfig;
+pub use uniform::UniformConfig;
+pub use zeroq::{InitConfig, ZeroqConfig};
+
+/// What a source may use.
+pub struct Request<'a> {
+    /// The float network, in evaluation mode, on the plain device that is to do the work.
+    pub teacher: &'a Network,
+    /// How the teacher's input is normalised.
+    pub normalization: &'a Normalization,
+    /// From which all random numbers follow.
+    pub seed: u64,
+    /// Real images: read by the control `real` alone, so give them only where [`ImageSource::needs_real`] says so.
+    pub real: Option<&'a RealImages>,
+    /// Who is told of every step.
+    pub progress: &'a mut dyn Progress,
+}
+
+/// A way to come by images: plugin family `image source`.
+pub trait ImageSource: Send + Sync {
+    /// Whether it takes its images from data. Tables mark such rows.
+    fn needs_real(&self) -> bool {
+        false
+    }
+
+    /// How many images it gives.
+    fn count(&self) -> usize;
+
+    /// Makes the images: the same ones for the same teacher, settings, seed and device.
+    ///
+    /// # Errors
+    /// [`SynthError`], among them [`SynthError::Cancelled`].
+    fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError>;
+}
+
+/// All members of the family that ship with Blindfold.
+pub const BUILTIN_SOURCES: &[Entry<dyn ImageSource>] = &[noise::ENTRY, uniform::ENTRY, zeroq::ENTRY, real::ENTRY];
+
+/// The plugin family of image sources.
+///
+/// # Errors
+/// [`ConfigError::Duplicate`], which the test of the table excludes.
+pub fn image_sources() -> Result<Family<dyn ImageSource>, ConfigError> {
+    Family::new("image source", BUILTIN_SOURCES)
+}
+
+/// A count of images or iterations as TOML gives it.
+fn positive(key: &str, value: usize) -> Result<usize, ConfigError> {
+    if value == 0 {
+        return Err(ConfigError::invalid(key, value, "write a number of at least 1"));
+    }
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bn::statistics_losses;
+
+    fn check<T: ?Sized>(family: &Family<T>) {
+        for entry in family.entries() {
+            assert!(!entry.summary.is_empty() && !entry.source.is_empty(), "{} is not documented", entry.name);
+            let defaults = (entry.defaults)();
+            let text = toml::to_string(&defaults).unwrap();
+            assert_eq!(text.parse::<toml::Table>().unwrap(), defaults, "{} does not come back", entry.name);
+            for table in [toml::Table::new(), defaults] {
+                (entry.build)(table).map(|_| ()).unwrap();
+            }
+            let error = (entry.build)("no_such_key = 1".parse().unwrap()).err().unwrap();
+            assert!(error.to_string().contains("no_such_key"), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_member_is_documented_and_builds_from_its_defaults() {
+        check(&image_sources().unwrap());
+        check(&statistics_losses().unwrap());
+    }
+
+    #[test]
+    fn every_file_is_in_its_table() {
+        for (folder, table, others) in [
+            ("source", BUILTIN_SOURCES.iter().map(|entry| entry.name).collect::<Vec<_>>(), &["mod"][..]),
+            (
+                "bn",
+                crate::BUILTIN_LOSSES.iter().map(|entry| entry.name).collect(),
+                &["mod", "objective", "observed", "pooled", "statistics", "tap"],
+            ),
+        ] {
+            let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
+            let mut files: Vec<String> = std::fs::read_dir(path)
+                .unwrap()
+                .map(|file| file.unwrap().path().file_stem().unwrap().to_string_lossy().replace('_', "-"))
+                .filter(|name| !others.contains(&name.as_str()))
+                .collect();
+            files.sort();
+            files.dedup();
+            let mut table = table;
+            table.sort_unstable();
+            assert_eq!(files, table);
+        }
+    }
+
+    #[test]
+    fn only_the_control_needs_real_images() {
+        for entry in BUILTIN_SOURCES {
+            let source = (entry.build)(toml::Table::new()).unwrap();
+            assert_eq!(source.needs_real(), entry.name == "real");
+            assert_eq!(source.count(), 64);
+        }
+    }
+}

@@ -119,36 +119,6 @@ fn a_student_comes_closer_to_its_teacher_also_on_images_it_has_not_seen() {
 }
 
 #[test]
-fn probe_speed() {
-    use blindfold_zoo::architecture::BUILTIN;
-    let entry = BUILTIN.iter().find(|entry| entry.name.contains("resnet")).unwrap();
-    println!("SPEED {} {}", entry.name, toml::to_string(&(entry.defaults)()).unwrap().replace('\n', " "));
-    let network = (entry.build)((entry.defaults)()).unwrap().build(&Device::flex(), 1);
-    let shape = network.input_shape();
-    let size: usize = shape.iter().product();
-    let pixels: Vec<f32> = (0..256 * size).map(|i| ((i as f32) * 0.37).sin()).collect();
-    let images = ImageSet::new(shape, pixels, None, blindfold_synth::Origin::Synthetic).unwrap();
-    let config: QuantConfig = toml::from_str(W4A4).unwrap();
-    let plan = Plan::new(&config, &network, &Families::builtin()).unwrap();
-    let student = QuantizedNetwork::calibrate(network.clone(), plan, images.batches(128, &Device::flex())).unwrap();
-    for log in [0, 1] {
-        let config: StudentConfig = toml::from_str(&format!("epochs = 5\nbatch = 128\nlr = 1e-4\nlog_every = {log}\n[[loss]]\nkind = 'kl'\n[[loss]]\nkind = 'cross-entropy'")).unwrap();
-        let mut trainer = StudentTrainer::new(network.clone(), student.clone(), images.clone(), config, &losses().unwrap(), 1).unwrap();
-        trainer.step().unwrap();
-        let start = std::time::Instant::now();
-        for _ in 0..4 { trainer.step().unwrap(); }
-        println!("SPEED student log {log}: {:?} a step", start.elapsed() / 4);
-    }
-    let pixels: Vec<u8> = (0..256 * size).map(|i| (i * 7919 % 251) as u8).collect();
-    let real = blindfold_synth::RealImages::new("x", shape, pixels, vec![1; 256], network.classes()).unwrap();
-    let mut trainer = TeacherTrainer::new(network, real, normalization(), TeacherConfig { epochs: 9, batch: 128, ..TeacherConfig::default() }, 1).unwrap();
-    trainer.step().unwrap();
-    let start = std::time::Instant::now();
-    for _ in 0..4 { trainer.step().unwrap(); }
-    println!("SPEED teacher: {:?} a step", start.elapsed() / 4);
-}
-
-#[test]
 fn running_statistics_stay_and_everything_else_moves() {
     let mut trainer = trainer(W4A4, control(80, 4), ALL_LOSSES, 9).unwrap();
     let before = trainer.student().state();

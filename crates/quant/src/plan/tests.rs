@@ -101,7 +101,7 @@ fn convolutions_on_shortcuts_have_quantized_weights_and_no_site() {
 
 #[test]
 fn without_additions_the_sites_are_what_convolutions_read() {
-    let network = architecture("densenet", "depth = 10");
+    let network = architecture("densenet-bc", "depth = 10");
     let rectifiers = network.nodes().iter().filter(|node| node.layer.kind() == "relu").map(|node| node.name.clone());
     assert_eq!(sites(Protocol::Gdfq, &network), rectifiers.clone().collect::<Vec<_>>());
     let read: Vec<String> = rectifiers.filter(|name| name != "relu").collect();

@@ -49,7 +49,7 @@ impl Default for KlConfig {
 /// # Differences from the source
 /// Any number of bits and two-sided ranges (the source has 128 levels of absolute values); values of exactly zero are left
 /// out, since every grid here that holds zero keeps it (the source alters the first bin for the same reason); bins of `P`
-/// that `Q` does not cover count as a `q` of `1e-4` of the smallest positive one's share; `stride` may exceed 1.
+/// that `Q` does not cover count in it as `1e-4` of one value; `stride` may exceed 1.
 #[derive(Debug, Clone)]
 pub struct Kl {
     config: KlConfig,

@@ -69,21 +69,24 @@ impl WithSimd for Products<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let lanes = S::F32_LANES;
+        let steps = self.length.div_ceil(lanes);
+        // Slices of one length, taken before the loop, leave no bound to check inside it.
+        let runs: [&[S::f32s]; BLOCK] =
+            std::array::from_fn(|c| &S::as_simd_f32s(&self.runs[c * self.pitch..c * self.pitch + steps * lanes]).0[..steps]);
         for (offsets, out) in self.offsets.chunks(VECTORS).zip(self.out.chunks_mut(VECTORS)) {
-            let place = |k: usize| offsets[k.min(offsets.len() - 1)];
-            let offsets = [place(0), place(1), place(2)];
+            let x: [&[S::f32s]; VECTORS] = std::array::from_fn(|k| {
+                let offset = offsets[k.min(offsets.len() - 1)];
+                &S::as_simd_f32s(&self.planes[offset..offset + steps * lanes]).0[..steps]
+            });
             let mut sums = [[simd.splat_f32s(0.0); VECTORS]; BLOCK];
-            let mut start = 0;
-            while start < self.length {
-                let x = offsets.map(|offset| S::as_simd_f32s(&self.planes[offset + start..offset + start + lanes]).0[0]);
+            for step in 0..steps {
+                let x = [x[0][step], x[1][step], x[2][step]];
                 for channel in 0..BLOCK {
-                    let from = channel * self.pitch + start;
-                    let run = S::as_simd_f32s(&self.runs[from..from + lanes]).0[0];
+                    let run = runs[channel][step];
                     for vector in 0..VECTORS {
                         sums[channel][vector] = simd.mul_add_f32s(run, x[vector], sums[channel][vector]);
                     }
                 }
-                start += lanes;
             }
             for (vector, out) in out.iter_mut().enumerate() {
                 for channel in 0..BLOCK {

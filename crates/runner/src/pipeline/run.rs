@@ -51,6 +51,12 @@ pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: b
         check_fit(config, &teacher.network, images)?;
     }
     let plan = Plan::new(&config.quant, &teacher.network, &context.registry.quant)?;
+    for source in [&config.images, &config.evaluation.held_out] {
+        let built = context.registry.sources.build(&source.source, source.table.clone()).map_err(|error| error.within("images"))?;
+        if built.needs_real() {
+            context.real_images(&config.data)?;
+        }
+    }
     let sinks = build_sinks(&context.registry.sinks, &config.experiment.sinks)?;
     let path = RunFolder::path_of(&context.project.runs(), &config.experiment.name, &config.method.name, config.seed);
     let identity = RunIdentity {

@@ -95,11 +95,6 @@ impl<'a> Judge<'a> {
         self.test.as_ref().map(|(images, count, answers)| answers.accuracy(&images.labels[..*count]))
     }
 
-    /// Images that one measurement passes through the student.
-    pub(crate) fn images(&self) -> u64 {
-        (self.held_out.0.len() + self.test.as_ref().map_or(0, |(_, count, _)| *count)) as u64
-    }
-
     /// Measures a student.
     pub(crate) fn judge(&self, student: &QuantizedNetwork) -> Result<Verdict> {
         let student = student.for_evaluation()?;

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 
 use super::print;
 use crate::config::{Experiment, experiment_names, method_names, read_method};
+use crate::record::{GLOSSARY, glossary_markdown};
 use crate::{Project, Registry};
 
 /// Arguments of `list`.
@@ -34,6 +35,8 @@ pub(super) enum What {
     Architectures,
     Data,
     Sinks,
+    /// Every logged tag with unit and direction, as the page docs/metrics.md.
+    Metrics,
 }
 
 fn of<T: ?Sized>(entries: &[Entry<T>]) -> Vec<(String, String)> {
@@ -64,10 +67,15 @@ pub(super) fn rows(registry: &Registry, what: What) -> Result<Vec<(String, Strin
         What::Architectures => of(registry.architectures.entries()),
         What::Data => of(registry.data_sets.entries()),
         What::Sinks => of(registry.sinks.entries()),
+        What::Metrics => GLOSSARY.iter().map(|metric| (metric.tag.to_owned(), metric.meaning.to_owned())).collect(),
     })
 }
 
 pub(super) fn list(registry: &Registry, args: &ListArgs) -> Result<ExitCode> {
+    if matches!(args.what, What::Metrics) && !args.json {
+        print(&format!("# Metrics\n\nEvery tag that a run logs; written by `blindfold list metrics`.\n\n{}", glossary_markdown()));
+        return Ok(ExitCode::SUCCESS);
+    }
     let rows = rows(registry, args.what)?;
     if args.json {
         let rows: Vec<_> = rows.iter().map(|(name, summary)| serde_json::json!({ "name": name, "summary": summary })).collect();

@@ -29,6 +29,7 @@ pub const GLOSSARY: &[Metric] = &[
         LOWER,
         "Distance of an image batch's statistics from those stored in the teacher's batch norms, over all layers.",
     ),
+    metric("loss/input", "", LOWER, "Distance of the synthetic images' own statistics from mean 0 and deviation 1."),
     metric(
         "loss/kl",
         "nat",
@@ -74,6 +75,7 @@ pub const GLOSSARY: &[Metric] = &[
     metric("student/top1", "%", HIGHER, "Student's top-1 accuracy on the test set."),
     metric("student/top5", "%", HIGHER, "Student's top-5 accuracy on the test set."),
     metric("student/agreement", "%", HIGHER, "Share of images to which student and teacher give one class."),
+    metric("student/test_agreement", "%", HIGHER, "Share of test images to which student and teacher give one class."),
     metric(
         "student/kl",
         "nat",

@@ -1,0 +1,137 @@
+//! What a user types, and what the program answers.
+
+mod common;
+
+use std::process::Command;
+
+use common::{Bench, repository, text};
+
+fn blindfold(arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_blindfold"))
+        .args(arguments)
+        .current_dir(repository())
+        .env("BLINDFOLD_DATA", "/nonexistent/blindfold-data")
+        .env_remove("BLINDFOLD_ROOT")
+        .output()
+        .unwrap();
+    text(&output)
+}
+
+#[test]
+fn wrong_input_ends_with_2_and_says_what_to_do() {
+    for (arguments, words) in [
+        (vec!["exp", "cifar10-w4a9"], "did you mean `cifar10-w4a8`"),
+        (vec!["exp", "shapes10-w4a8", "--method", "zerog"], "did you mean `zeroq`"),
+        (vec!["exp", "shapes10-w4a8", "--set", "quant.weight_bits=9", "--dry-run"], "weight_bits"),
+        (vec!["exp", "shapes10-w4a8", "--set", "quant.weigth_bits=4", "--dry-run"], "unknown field `weigth_bits`"),
+        (vec!["exp", "shapes10-w4a8", "--set", "images.iterationss=4", "--method", "zeroq"], "iterationss"),
+        (vec!["exp", "shapes10-w4a8", "--set", "nonsense", "--dry-run"], "write key=value"),
+        (vec!["exp", "shapes10-w4a8", "--seeds", "3..1"], "both ends included"),
+        (vec!["exp", "shapes10-w4a8", "--device", "cuda"], "there is no device `cuda`"),
+        (vec!["describe", "loss", "kll"], "did you mean `kl`"),
+        (vec!["teacher", "verify", "resnet20-cifar11"], "did you mean `resnet20-cifar10"),
+        (vec!["data", "verify", "cifar10"], "blindfold data fetch cifar10"),
+        (vec!["exp", "cifar10-w8a8"], "blindfold teacher fetch resnet20-cifar10"),
+        (vec!["compare", "no-such-runs"], "blindfold exp no-such-runs"),
+        (vec!["nonsense"], "unrecognized subcommand"),
+    ] {
+        let (code, stdout, stderr) = blindfold(&arguments);
+        assert_eq!(code, Some(2), "{arguments:?}: {stdout}{stderr}");
+        assert!(stderr.contains(words), "{arguments:?}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn every_experiment_resolves_for_every_method_and_is_named_as_its_file() {
+    let (code, stdout, stderr) = blindfold(&["list", "experiments", "--json"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&stdout).unwrap();
+    assert!(rows.len() >= 8);
+    for row in rows {
+        let name = row["name"].as_str().unwrap();
+        assert!(!row["summary"].as_str().unwrap().is_empty(), "{name}");
+        for fast in [false, true] {
+            let mut arguments = vec!["exp", name, "--dry-run"];
+            arguments.extend(fast.then_some("--fast"));
+            let (code, stdout, stderr) = blindfold(&arguments);
+            assert_eq!(code, Some(0), "{name}: {stderr}");
+            assert!(stdout.lines().all(|line| line.starts_with(name)), "{stdout}");
+        }
+    }
+}
+
+#[test]
+fn lists_and_descriptions_name_what_there_is() {
+    for (what, name) in [
+        ("methods", "zeroq-kd"),
+        ("sources", "zeroq"),
+        ("losses", "attention"),
+        ("quantizers", "brecq-affine"),
+        ("ranges", "percentile"),
+        ("architectures", "densenet-bc"),
+        ("data", "shapes100"),
+        ("teachers", "resnet56-cifar100"),
+        ("sinks", "tensorboard"),
+        ("statistics", "norm"),
+    ] {
+        let (code, stdout, stderr) = blindfold(&["list", what]);
+        assert_eq!(code, Some(0), "{what}: {stderr}");
+        assert!(stdout.lines().any(|line| line.split_whitespace().next() == Some(name)), "{what}: {stdout}");
+    }
+    let (_, stdout, _) = blindfold(&["describe", "loss", "kl"]);
+    assert!(stdout.contains("temperature") && stdout.contains("source:"), "{stdout}");
+    let (_, stdout, _) = blindfold(&["describe", "method", "zeroq-kd"]);
+    assert!(stdout.contains("difference:") && stdout.contains("[distill"), "{stdout}");
+}
+
+#[test]
+fn the_resolved_configuration_is_one_that_can_be_run() {
+    let bench = Bench::new();
+    let (code, stdout, stderr) = text(&bench.run(&["config", "small", "--method", "zeroq", "--set", "quant.activation_bits=8"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("activation_bits = 8"), "{stdout}");
+    let path = bench.folder.path().join("mine.toml");
+    std::fs::write(&path, &stdout).unwrap();
+    let (code, _, stderr) = text(&bench.run(&["exp", path.to_str().unwrap(), "--out", "mine"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    let written = std::fs::read_to_string(bench.folder_of("mine", "zeroq").join("config.toml")).unwrap();
+    assert_eq!(written.parse::<toml::Table>().unwrap(), stdout.parse::<toml::Table>().unwrap());
+    let (_, difference, _) = text(&bench.run(&["config", "small", "--method", "zeroq", "--set", "quant.weight_bits=8", "--diff", "small"]));
+    assert!(difference.contains("quant.weight_bits") && difference.lines().count() == 1, "{difference}");
+}
+
+#[test]
+fn without_the_test_set_an_experiment_quantizes_and_says_that_accuracy_was_not_measured() {
+    let results = tempfile::tempdir().unwrap();
+    let out = results.path().to_str().unwrap();
+    let arguments = ["exp", "cifar100-w4a8", "--fast", "--method", "zeroq", "--method", "zeroq-kd", "--seed", "1", "--out", out];
+    let (code, stdout, stderr) = blindfold(&arguments);
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stdout.contains("not measured"), "{stdout}");
+    assert!(stderr.contains("accuracy was not measured") && stderr.contains("blindfold data fetch cifar100"), "{stderr}");
+    let summary = results.path().join("runs/cifar100-w4a8+fast/zeroq/seed-1/summary.json");
+    let summary: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(summary).unwrap()).unwrap();
+    assert!(summary["student_top1"].is_null() && summary["accuracy_measured"] == false);
+    assert!(summary["agreement"].as_f64().unwrap() > 0.0 && summary["logit_mse"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn the_glossary_page_is_the_program_s() {
+    let page = std::fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
+    assert!(page.contains(&blindfold::record::glossary_markdown()), "docs/metrics.md is old: run `blindfold list metrics > docs/metrics.md`");
+}
+
+#[test]
+fn every_tag_that_a_run_writes_stands_in_the_glossary() {
+    let bench = Bench::new();
+    assert_eq!(text(&bench.run(&["exp", "small", "--out", "a"])).0, Some(0));
+    for method in ["zeroq", "zeroq-kd", "real"] {
+        let path = bench.folder_of("a", method).join("metrics.jsonl");
+        for record in blindfold::record::read_history(&path).unwrap() {
+            for tag in record.values.keys() {
+                assert!(blindfold::record::describe(tag).is_some(), "{tag} of {method} is not in the glossary");
+            }
+        }
+    }
+}

@@ -36,8 +36,10 @@ pub(crate) struct Header {
 
 impl Archive {
     pub(crate) fn into_bytes(self) -> Result<Vec<u8>, DistillError> {
-        let text = toml::to_string(&self.header).map_err(|error| DistillError::checkpoint(format!("cannot be written: {error}")))?;
-        let floats = self.tensors.iter().map(|(name, data)| view(name, Dtype::F32, data.shape().to_vec(), data.as_bytes()));
+        let text = toml::to_string(&self.header)
+            .map_err(|error| DistillError::checkpoint(format!("cannot be written: {error}")))?;
+        let floats =
+            self.tensors.iter().map(|(name, data)| view(name, Dtype::F32, data.shape().to_vec(), data.as_bytes()));
         let optimizer = view(OPTIMIZER, Dtype::U8, vec![self.optimizer.len()], &self.optimizer);
         let views = floats.chain(std::iter::once(optimizer)).collect::<Result<Vec<_>, _>>()?;
         serialize(views, Some(HashMap::from([(HEADER.to_owned(), text)])))
@@ -45,9 +47,11 @@ impl Archive {
     }
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, DistillError> {
-        let damaged = |error: &dyn std::fmt::Display| DistillError::checkpoint(format!("is damaged or no checkpoint ({error})"));
+        let damaged =
+            |error: &dyn std::fmt::Display| DistillError::checkpoint(format!("is damaged or no checkpoint ({error})"));
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error))?;
-        let text = metadata.metadata().as_ref().and_then(|map| map.get(HEADER)).ok_or_else(|| damaged(&"it has no header"))?;
+        let text =
+            metadata.metadata().as_ref().and_then(|map| map.get(HEADER)).ok_or_else(|| damaged(&"it has no header"))?;
         let header: Header = toml::from_str(text).map_err(|error| damaged(&error))?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
         let mut optimizer = None;
@@ -86,7 +90,9 @@ impl Archive {
 
 /// The optimizer's state as bytes.
 pub(crate) fn optimizer_bytes(optimizer: &ModuleOptimizer) -> Result<Vec<u8>, DistillError> {
-    let bytes = optimizer.into_bytes().map_err(|error| DistillError::checkpoint(format!("cannot hold the optimizer: {error:?}")))?;
+    let bytes = optimizer
+        .into_bytes()
+        .map_err(|error| DistillError::checkpoint(format!("cannot hold the optimizer: {error:?}")))?;
     Ok(bytes.to_vec())
 }
 
@@ -97,7 +103,12 @@ pub(crate) fn optimizer_from(optimizer: ModuleOptimizer, bytes: Vec<u8>) -> Resu
         .map_err(|error| DistillError::checkpoint(format!("has an optimizer state that cannot be read: {error:?}")))
 }
 
-fn view<'a>(name: &str, dtype: Dtype, shape: Vec<usize>, data: &'a [u8]) -> Result<(String, TensorView<'a>), DistillError> {
+fn view<'a>(
+    name: &str,
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data: &'a [u8],
+) -> Result<(String, TensorView<'a>), DistillError> {
     TensorView::new(dtype, shape, data)
         .map(|view| (name.to_owned(), view))
         .map_err(|error| DistillError::checkpoint(format!("cannot hold `{name}`: {error}")))

@@ -43,7 +43,11 @@ impl Augmentation {
         let [_, height, width] = shape;
         match self.crop_pad < height.min(width) {
             true => Ok(()),
-            false => Err(ConfigError::invalid("crop_pad", self.crop_pad, format!("write less than the image's {height}x{width} pixels"))),
+            false => Err(ConfigError::invalid(
+                "crop_pad",
+                self.crop_pad,
+                format!("write less than the image's {height}x{width} pixels"),
+            )),
         }
     }
 

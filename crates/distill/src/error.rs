@@ -44,7 +44,9 @@ pub enum DistillError {
         total: usize,
     },
     /// A checkpoint that cannot be read, or that belongs to another training.
-    #[error("the checkpoint {problem}: start again without it, or resume with the program and configuration that wrote it")]
+    #[error(
+        "the checkpoint {problem}: start again without it, or resume with the program and configuration that wrote it"
+    )]
     Checkpoint {
         /// What is wrong with it, as the continuation of "the checkpoint".
         problem: String,

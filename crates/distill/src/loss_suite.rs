@@ -16,7 +16,12 @@ fn signals(reference: &Reference, device: &Device) -> Signals {
         student: leaf(student),
         teacher,
     });
-    Signals { student: leaf(student), teacher, labels: Some(labels(&reference.labels, device)), features: features.collect() }
+    Signals {
+        student: leaf(student),
+        teacher,
+        labels: Some(labels(&reference.labels, device)),
+        features: features.collect(),
+    }
 }
 
 fn leaf<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
@@ -77,7 +82,10 @@ fn gradients_are_finite_differences() {
         let gradients = loss.value(&base).backward();
         let logit = base.student.grad(&gradients);
         let features: Vec<Option<Tensor<4>>> = base.features.iter().map(|pair| pair.student.grad(&gradients)).collect();
-        let slope = logit.iter().map(|g| floats(g.clone().abs())).chain(features.iter().flatten().map(|g| floats(g.clone().abs())));
+        let slope = logit
+            .iter()
+            .map(|g| floats(g.clone().abs()))
+            .chain(features.iter().flatten().map(|g| floats(g.clone().abs())));
         let slope: f64 = slope.flatten().map(f64::from).sum();
         let moved = |by: f64| {
             let mut signals = signals(&reference, &device);

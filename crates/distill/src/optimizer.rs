@@ -98,7 +98,11 @@ impl OptimizerConfig {
             Self::Sgd { momentum, nesterov, weight_decay, .. } => {
                 share("momentum", momentum)?;
                 if nesterov && momentum == 0.0 {
-                    return Err(ConfigError::invalid("nesterov", nesterov, "it needs a momentum above 0: write `nesterov = false`"));
+                    return Err(ConfigError::invalid(
+                        "nesterov",
+                        nesterov,
+                        "it needs a momentum above 0: write `nesterov = false`",
+                    ));
                 }
                 decay(weight_decay)
             }
@@ -115,7 +119,9 @@ impl OptimizerConfig {
     /// The optimizer for a network, without state.
     pub fn build(&self, network: &Network) -> ModuleOptimizer {
         let undecayed = match self {
-            Self::Sgd { decay_norm_and_bias: false, .. } | Self::Adam { decay_norm_and_bias: false, .. } => norms_and_biases(network),
+            Self::Sgd { decay_norm_and_bias: false, .. } | Self::Adam { decay_norm_and_bias: false, .. } => {
+                norms_and_biases(network)
+            }
             _ => Vec::new(),
         };
         self.build_for(undecayed)
@@ -131,7 +137,8 @@ impl OptimizerConfig {
                 grouped(base.clone().with_weight_decay(penalty(weight_decay)).build(), base.build(), undecayed)
             }
             Self::Adam { betas: [first, second], epsilon, weight_decay, .. } => {
-                let base = AdamConfig::new().with_beta_1(first as f32).with_beta_2(second as f32).with_epsilon(epsilon as f32);
+                let base =
+                    AdamConfig::new().with_beta_1(first as f32).with_beta_2(second as f32).with_epsilon(epsilon as f32);
                 grouped(base.clone().with_weight_decay(penalty(weight_decay)).build(), base.build(), undecayed)
             }
         }
@@ -205,7 +212,10 @@ mod tests {
                 let rate = if index < 3 { case.rate } else { case.rate / 2.0 };
                 model = step(&mut optimizer, model, rate, &reference);
                 for (ours, theirs) in floats(model.weight.val()).iter().zip(expected) {
-                    assert!((f64::from(*ours) - theirs).abs() < 2e-5, "{config:?} step {index}: {ours} is not {theirs}");
+                    assert!(
+                        (f64::from(*ours) - theirs).abs() < 2e-5,
+                        "{config:?} step {index}: {ours} is not {theirs}"
+                    );
                 }
             }
         }

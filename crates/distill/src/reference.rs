@@ -57,7 +57,8 @@ impl Reference {
 
     /// Outputs of two nodes, `[3, 4, 2, 3]` and `[3, 2, 3, 3]`: of the student and of the teacher.
     pub(crate) fn features(&self, device: &Device) -> Vec<(Tensor<4>, Tensor<4>)> {
-        let make = |values: &[f32], shape: [usize; 4]| Tensor::from_data(TensorData::new(values.to_vec(), shape), device);
+        let make =
+            |values: &[f32], shape: [usize; 4]| Tensor::from_data(TensorData::new(values.to_vec(), shape), device);
         let (wide, small) = ([3, 4, 2, 3], [3, 2, 3, 3]);
         vec![
             (make(&self.student_feature_0, wide), make(&self.teacher_feature_0, wide)),

@@ -126,9 +126,14 @@ impl Schedule {
         match self {
             Self::Constant {} => Ok(()),
             Self::Step { milestones, factor: drop } => {
-                let ordered = milestones.is_sorted() && milestones.iter().all(|epoch| epoch.is_finite() && *epoch >= 0.0);
+                let ordered =
+                    milestones.is_sorted() && milestones.iter().all(|epoch| epoch.is_finite() && *epoch >= 0.0);
                 if !ordered {
-                    return Err(ConfigError::invalid("milestones", format!("{milestones:?}"), "write epochs >= 0 in rising order"));
+                    return Err(ConfigError::invalid(
+                        "milestones",
+                        format!("{milestones:?}"),
+                        "write epochs >= 0 in rising order",
+                    ));
                 }
                 factor("factor", *drop)
             }
@@ -203,7 +208,9 @@ mod tests {
 
     #[test]
     fn tables_survive_a_round_trip() {
-        for text in ["kind = 'constant'", "kind = 'step'\nmilestones = [20, 40]", "kind = 'cosine'", "kind = 'one-cycle'"] {
+        for text in
+            ["kind = 'constant'", "kind = 'step'\nmilestones = [20, 40]", "kind = 'cosine'", "kind = 'one-cycle'"]
+        {
             let schedule = read(text);
             assert_eq!(schedule, toml::from_str(&toml::to_string(&schedule).unwrap()).unwrap());
             schedule.validate().unwrap();

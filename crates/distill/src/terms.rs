@@ -45,7 +45,11 @@ pub(crate) struct Outputs {
 
 impl Term {
     /// Builds all terms for networks of this graph.
-    pub(crate) fn build_all(configs: &[LossConfig], family: &Family<dyn Loss>, network: &Network) -> Result<Vec<Self>, ConfigError> {
+    pub(crate) fn build_all(
+        configs: &[LossConfig],
+        family: &Family<dyn Loss>,
+        network: &Network,
+    ) -> Result<Vec<Self>, ConfigError> {
         if configs.is_empty() {
             return Err(ConfigError::invalid("loss", "an empty list", "write at least one [[distill.loss]] table"));
         }
@@ -119,7 +123,9 @@ fn resolve(features: Features<'_>, network: &Network) -> Result<Vec<String>, Con
                     let near = near_matches(pattern, names());
                     let hint = match near.first() {
                         Some(best) => format!("no node of {} matches it; did you mean `{best}`?", network.name()),
-                        None => format!("no node of {} matches it; a node is called `{}`", network.name(), example(network)),
+                        None => {
+                            format!("no node of {} matches it; a node is called `{}`", network.name(), example(network))
+                        }
                     };
                     return Err(ConfigError::invalid("nodes", format!("`{pattern}`"), hint));
                 }

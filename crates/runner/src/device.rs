@@ -45,7 +45,11 @@ pub fn select(name: Option<&str>) -> Result<NamedDevice> {
     let name = name.unwrap_or(first);
     let (kind, detail) = name.split_once(':').unwrap_or((name, ""));
     if !KNOWN.contains(&kind) {
-        return Err(Usage(format!("there is no device `{name}`; there are: flex, wgpu, ndarray (built in: {})", built.join(", "))).into());
+        return Err(Usage(format!(
+            "there is no device `{name}`; there are: flex, wgpu, ndarray (built in: {})",
+            built.join(", ")
+        ))
+        .into());
     }
     if !built.contains(&kind) {
         let message = format!(

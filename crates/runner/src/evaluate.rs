@@ -47,18 +47,16 @@ pub(crate) fn logits(
     device: &Device,
 ) -> Logits {
     let count = probe.len();
-    let ranges: Vec<Range<usize>> = (0..count).step_by(batch.max(1)).map(|from| from..(from + batch).min(count)).collect();
+    let ranges: Vec<Range<usize>> =
+        (0..count).step_by(batch.max(1)).map(|from| from..(from + batch).min(count)).collect();
     let run = |range: Range<usize>| -> Vec<f32> {
         let data = forward(probe.tensor(range, device)).into_data();
         data.iter::<f32>().collect()
     };
-    let parts: Vec<Vec<f32>> = if is_flex(device) {
-        ranges.into_par_iter().map(run).collect()
-    } else {
-        ranges.into_iter().map(run).collect()
-    };
+    let parts: Vec<Vec<f32>> =
+        if is_flex(device) { ranges.into_par_iter().map(run).collect() } else { ranges.into_iter().map(run).collect() };
     let values = parts.concat();
-    let classes = if count == 0 { 0 } else { values.len() / count };
+    let classes = values.len().checked_div(count).unwrap_or(0);
     Logits { classes, values }
 }
 
@@ -74,7 +72,11 @@ impl Logits {
         for (row, &label) in self.rows().zip(labels) {
             let label = usize::from(label);
             let own = row[label];
-            let before = row.iter().enumerate().filter(|&(class, &score)| score > own || (score == own && class < label)).count();
+            let before = row
+                .iter()
+                .enumerate()
+                .filter(|&(class, &score)| score > own || (score == own && class < label))
+                .count();
             hits[0] += usize::from(before < 1 && own.is_finite());
             hits[1] += usize::from(before < 5 && own.is_finite());
         }

@@ -28,18 +28,30 @@ pub(crate) fn path_of(card: &TeacherCard, project: &Project, home: &DataHome) ->
 }
 
 /// Loads a teacher: from the catalogue with its checksum, or from a file with the architecture that the table gives.
-pub(crate) fn load(table: &TeacherTable, registry: &Registry, project: &Project, home: &DataHome, device: &Device) -> Result<Teacher> {
+pub(crate) fn load(
+    table: &TeacherTable,
+    registry: &Registry,
+    project: &Project,
+    home: &DataHome,
+    device: &Device,
+) -> Result<Teacher> {
     let name = table.name.clone();
     let (architecture, normalization, path) = match &table.file {
         Some(file) => {
-            let missing = |key: &str| Usage(format!("`teacher.{key}` is missing: a teacher from a file needs its architecture and normalization"));
+            let missing = |key: &str| {
+                Usage(format!(
+                    "`teacher.{key}` is missing: a teacher from a file needs its architecture and normalization"
+                ))
+            };
             let architecture = table.architecture.clone().ok_or_else(|| missing("architecture"))?;
             let normalization = table.normalization.clone().ok_or_else(|| missing("normalization"))?;
             (architecture, normalization, file.clone())
         }
         None => {
             if table.architecture.is_some() || table.normalization.is_some() {
-                let message = format!("`teacher.architecture` and `teacher.normalization` go with `teacher.file`; `{name}` is looked up in the catalogue");
+                let message = format!(
+                    "`teacher.architecture` and `teacher.normalization` go with `teacher.file`; `{name}` is looked up in the catalogue"
+                );
                 return Err(Usage(message).into());
             }
             let card = find_teacher(&name)?;
@@ -53,7 +65,10 @@ pub(crate) fn load(table: &TeacherTable, registry: &Registry, project: &Project,
             (card.architecture, card.normalization, path)
         }
     };
-    let built = registry.architectures.build(&architecture.kind, architecture.table).map_err(|error| error.within("teacher.architecture"))?;
+    let built = registry
+        .architectures
+        .build(&architecture.kind, architecture.table)
+        .map_err(|error| error.within("teacher.architecture"))?;
     let network = load_weights(built.build(device, 0), built.as_ref(), &path)?;
     normalization.check(network.input_shape()[0])?;
     let hash = network.content_hash();
@@ -66,5 +81,10 @@ pub(crate) fn how_to_get(name: &str, card: &TeacherCard, path: &std::path::Path,
         Some(_) => format!("type: blindfold teacher fetch {name}"),
         None => format!("its publisher ({}) gives no address to fetch it from: put the file there", card.source),
     };
-    format!("the teacher {name} is not at {} (data folder: {}, {}); {how}", path.display(), home.path().display(), home.chosen_by())
+    format!(
+        "the teacher {name} is not at {} (data folder: {}, {}); {how}",
+        path.display(),
+        home.path().display(),
+        home.chosen_by()
+    )
 }

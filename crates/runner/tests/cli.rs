@@ -88,7 +88,8 @@ fn lists_and_descriptions_name_what_there_is() {
 #[test]
 fn the_resolved_configuration_is_one_that_can_be_run() {
     let bench = Bench::new();
-    let (code, stdout, stderr) = text(&bench.run(&["config", "small", "--method", "zeroq", "--set", "quant.activation_bits=8"]));
+    let (code, stdout, stderr) =
+        text(&bench.run(&["config", "small", "--method", "zeroq", "--set", "quant.activation_bits=8"]));
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("activation_bits = 8"), "{stdout}");
     let path = bench.folder.path().join("mine.toml");
@@ -97,7 +98,8 @@ fn the_resolved_configuration_is_one_that_can_be_run() {
     assert_eq!(code, Some(0), "{stderr}");
     let written = std::fs::read_to_string(bench.folder_of("mine", "zeroq").join("config.toml")).unwrap();
     assert_eq!(written.parse::<toml::Table>().unwrap(), stdout.parse::<toml::Table>().unwrap());
-    let (_, difference, _) = text(&bench.run(&["config", "small", "--method", "zeroq", "--set", "quant.weight_bits=8", "--diff", "small"]));
+    let (_, difference, _) =
+        text(&bench.run(&["config", "small", "--method", "zeroq", "--set", "quant.weight_bits=8", "--diff", "small"]));
     assert!(difference.contains("quant.weight_bits") && difference.lines().count() == 1, "{difference}");
 }
 
@@ -105,11 +107,15 @@ fn the_resolved_configuration_is_one_that_can_be_run() {
 fn without_the_test_set_an_experiment_quantizes_and_says_that_accuracy_was_not_measured() {
     let results = tempfile::tempdir().unwrap();
     let out = results.path().to_str().unwrap();
-    let arguments = ["exp", "cifar100-w4a8", "--fast", "--method", "zeroq", "--method", "zeroq-kd", "--seed", "1", "--out", out];
+    let arguments =
+        ["exp", "cifar100-w4a8", "--fast", "--method", "zeroq", "--method", "zeroq-kd", "--seed", "1", "--out", out];
     let (code, stdout, stderr) = blindfold(&arguments);
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stdout.contains("not measured"), "{stdout}");
-    assert!(stderr.contains("accuracy was not measured") && stderr.contains("blindfold data fetch cifar100"), "{stderr}");
+    assert!(
+        stderr.contains("accuracy was not measured") && stderr.contains("blindfold data fetch cifar100"),
+        "{stderr}"
+    );
     let summary = results.path().join("runs/cifar100-w4a8+fast/zeroq/seed-1/summary.json");
     let summary: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(summary).unwrap()).unwrap();
     assert!(summary["student_top1"].is_null() && summary["accuracy_measured"] == false);
@@ -119,7 +125,10 @@ fn without_the_test_set_an_experiment_quantizes_and_says_that_accuracy_was_not_m
 #[test]
 fn the_glossary_page_is_the_program_s() {
     let page = std::fs::read_to_string(repository().join("docs/metrics.md")).unwrap();
-    assert!(page.contains(&blindfold::record::glossary_markdown()), "docs/metrics.md is old: run `blindfold list metrics > docs/metrics.md`");
+    assert!(
+        page.contains(&blindfold::record::glossary_markdown()),
+        "docs/metrics.md is old: run `blindfold list metrics > docs/metrics.md`"
+    );
 }
 
 #[test]

@@ -32,10 +32,20 @@ fn two_runs_of_one_seed_are_equal_to_the_bit_and_another_seed_is_not() {
         assert!(!a.is_empty() && equal_but_time(&a, &b), "{method}");
         assert_eq!(summary(&bench, "a", method), summary(&bench, "b", method));
         let folder = bench.folder_of("a", method);
-        for file in ["config.toml", "run.json", "summary.json", "audit.md", "log.txt", "metrics.csv", "overrides.txt", "samples"] {
+        for file in [
+            "config.toml",
+            "run.json",
+            "summary.json",
+            "audit.md",
+            "log.txt",
+            "metrics.csv",
+            "overrides.txt",
+            "samples",
+        ] {
             assert!(folder.join(file).exists(), "{method} lacks {file}");
         }
-        let events = std::fs::read_dir(&folder).unwrap().flatten().any(|f| f.file_name().to_string_lossy().contains("tfevents"));
+        let events =
+            std::fs::read_dir(&folder).unwrap().flatten().any(|f| f.file_name().to_string_lossy().contains("tfevents"));
         assert!(events, "{method} has no TensorBoard events");
     }
     let (code, ..) = text(&bench.run(&["exp", "small", "--method", "zeroq", "--seed", "2", "--out", "c"]));

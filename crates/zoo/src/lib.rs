@@ -8,8 +8,8 @@
 pub mod architecture;
 mod names;
 mod network;
-pub mod ops;
 mod normalization;
+pub mod ops;
 mod pass;
 mod plugin;
 mod rng;
@@ -21,9 +21,9 @@ pub use network::{
     BatchNorm2d, Block, Conv2d, FeatureTap, Layer, Linear, Network, NetworkBuilder, NoTap, Node, NodeId, Op, Site,
     Stateless, Tap, Taps, parameter_id,
 };
-pub use plugin::{ConfigError, Entry, Family, defaults_of, merge_defaults, parse};
-pub use rng::{Stream, stream};
 pub use normalization::Normalization;
 pub use pass::{fold_batch_norms, fold_batch_norms_where};
+pub use plugin::{ConfigError, Entry, Family, defaults_of, merge_defaults, parse};
+pub use rng::{Stream, stream};
 pub use teacher::{ArchitectureTable, TeacherCard, TeacherPlace, catalogue, find_teacher};
 pub use weights::{NamedTensors, WeightError, load_weights, read_safetensors, read_tensors, write_safetensors};

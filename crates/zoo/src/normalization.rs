@@ -22,7 +22,11 @@ impl Normalization {
     pub fn check(&self, channels: usize) -> Result<(), ConfigError> {
         if self.mean.len() != channels || self.std.len() != channels {
             let found = format!("{} means and {} deviations", self.mean.len(), self.std.len());
-            return Err(ConfigError::invalid("normalization", found, format!("give one of each for the {channels} channels")));
+            return Err(ConfigError::invalid(
+                "normalization",
+                found,
+                format!("give one of each for the {channels} channels"),
+            ));
         }
         if let Some(bad) = self.std.iter().find(|std| !(**std > 0.0 && std.is_finite())) {
             return Err(ConfigError::invalid("normalization.std", bad, "deviations must be positive"));

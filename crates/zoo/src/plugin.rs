@@ -172,7 +172,9 @@ impl<T: ?Sized + 'static> Family<T> {
 /// # Errors
 /// [`ConfigError::Parse`] with the TOML parser's words.
 pub fn parse<C: DeserializeOwned>(table: toml::Table) -> Result<C, ConfigError> {
-    toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| ConfigError::Parse(error.to_string().trim().to_owned()))
+    toml::Value::Table(table)
+        .try_into()
+        .map_err(|error: toml::de::Error| ConfigError::Parse(error.to_string().trim().to_owned()))
 }
 
 /// A config struct's defaults as a table.
@@ -184,7 +186,9 @@ pub fn defaults_of<C: Serialize + Default>() -> toml::Table {
 pub fn merge_defaults(mut defaults: toml::Table, own: toml::Table) -> toml::Table {
     for (key, value) in own {
         let merged = match (defaults.remove(&key), value) {
-            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => toml::Value::Table(merge_defaults(base, over)),
+            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => {
+                toml::Value::Table(merge_defaults(base, over))
+            }
             (_, value) => value,
         };
         defaults.insert(key, merged);

@@ -46,7 +46,8 @@ fn check(name: &str, reference: &str) {
         eprintln!("{name}: skipped: no data");
         return;
     };
-    let text = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(reference)).unwrap();
+    let text =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(reference)).unwrap();
     let reference: Value = serde_json::from_str(&text).unwrap();
     let device = Device::flex();
     let built = Family::new("architecture", architecture::BUILTIN)
@@ -78,8 +79,16 @@ fn check(name: &str, reference: &str) {
             .map(|(image, norm)| (image.iter().map(|g| g * g).sum::<f64>().sqrt() / norm - 1.0).abs())
             .collect();
         norms.sort_by(f64::total_cmp);
-        assert!(norms[48] < 1e-4 && norms[63] < 2e-2, "{name} {form}: gradient norms differ by {:e} and {:e}", norms[48], norms[63]);
-        println!("{name} {form}: logits {difference:.1e}, gradient of image 0 {first:.1e}, norms {:.1e} / {:.1e}", norms[48], norms[63]);
+        assert!(
+            norms[48] < 1e-4 && norms[63] < 2e-2,
+            "{name} {form}: gradient norms differ by {:e} and {:e}",
+            norms[48],
+            norms[63]
+        );
+        println!(
+            "{name} {form}: logits {difference:.1e}, gradient of image 0 {first:.1e}, norms {:.1e} / {:.1e}",
+            norms[48], norms[63]
+        );
     }
 }
 

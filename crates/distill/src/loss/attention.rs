@@ -151,7 +151,8 @@ mod tests {
 
     #[test]
     fn scale_and_sign_of_a_feature_do_not_matter() {
-        let teacher = Tensor::<4>::from_floats([[[[1.0, -2.0], [3.0, 0.5]], [[0.0, 1.0], [2.0, -1.0]]]], &Device::default());
+        let teacher =
+            Tensor::<4>::from_floats([[[[1.0, -2.0], [3.0, 0.5]], [[0.0, 1.0], [2.0, -1.0]]]], &Device::default());
         for map in [AttentionMap::Channel, AttentionMap::Spatial] {
             let config = AttentionConfig { map, ..Default::default() };
             assert!(value(config, teacher.clone().mul_scalar(-7.0), teacher.clone()) < 1e-10);

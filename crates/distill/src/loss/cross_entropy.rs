@@ -91,7 +91,8 @@ impl Loss for CrossEntropy {
 
 fn one_hot(index: Tensor<2, Int>, classes: usize) -> Tensor<2> {
     let [batch, _] = index.dims();
-    let all = Tensor::<1, Int>::arange(0..classes as i64, &index.device()).reshape([1, classes]).expand([batch, classes]);
+    let all =
+        Tensor::<1, Int>::arange(0..classes as i64, &index.device()).reshape([1, classes]).expand([batch, classes]);
     index.expand([batch, classes]).equal(all).float()
 }
 

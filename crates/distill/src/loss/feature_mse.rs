@@ -59,7 +59,8 @@ impl Loss for FeatureMse {
                 false => error,
             }
         });
-        let sum = terms.reduce(|sum, term| sum + term).expect("the trainer refuses a loss whose patterns match no node");
+        let sum =
+            terms.reduce(|sum, term| sum + term).expect("the trainer refuses a loss whose patterns match no node");
         sum.div_scalar(signals.features.len() as f64)
     }
 }
@@ -103,6 +104,9 @@ mod tests {
     fn an_empty_list_of_nodes_means_the_blocks() {
         assert_eq!(FeatureMse::new(FeatureMseConfig::default()).features(), Features::Blocks);
         let nodes = vec!["layer*.relu2".to_owned()];
-        assert_eq!(FeatureMse::new(FeatureMseConfig { nodes: nodes.clone(), relative: false }).features(), Features::Matching(&nodes));
+        assert_eq!(
+            FeatureMse::new(FeatureMseConfig { nodes: nodes.clone(), relative: false }).features(),
+            Features::Matching(&nodes)
+        );
     }
 }

@@ -29,7 +29,8 @@ impl StudentTrainer {
     pub fn to_bytes(&self) -> Result<Vec<u8>, DistillError> {
         let state = self.student.state();
         let grids = Grids { weights: state.weights, activations: state.activations };
-        let extra = toml::Table::try_from(&grids).map_err(|error| DistillError::checkpoint(format!("cannot hold the grids: {error}")))?;
+        let extra = toml::Table::try_from(&grids)
+            .map_err(|error| DistillError::checkpoint(format!("cannot hold the grids: {error}")))?;
         let header = Header { format: FORMAT.to_owned(), step: self.step, training: self.identity()?, extra };
         Archive { header, tensors: state.parameters, optimizer: optimizer_bytes(&self.optimizer)? }.into_bytes()
     }
@@ -44,7 +45,8 @@ impl StudentTrainer {
             archive.expect(FORMAT, &self.identity()?)?;
             archive
         };
-        let grids: Grids = header.extra.try_into().map_err(|error| DistillError::checkpoint(format!("has broken grids: {error}")))?;
+        let grids: Grids =
+            header.extra.try_into().map_err(|error| DistillError::checkpoint(format!("has broken grids: {error}")))?;
         let state = QuantizedState { parameters: tensors, weights: grids.weights, activations: grids.activations };
         let mut student = self.student().with_state(state)?;
         student.network = student.network.trainable();
@@ -57,8 +59,8 @@ impl StudentTrainer {
 
     /// What fixes this training.
     fn identity(&self) -> Result<toml::Table, DistillError> {
-        let mut table =
-            toml::Table::try_from(&self.config).map_err(|error| DistillError::checkpoint(format!("cannot be written: {error}")))?;
+        let mut table = toml::Table::try_from(&self.config)
+            .map_err(|error| DistillError::checkpoint(format!("cannot be written: {error}")))?;
         table.insert("network".into(), self.student.network.name().into());
         table.insert("protocol".into(), self.student.plan.protocol().to_string().into());
         table.insert("seed".into(), self.seed.to_string().into());

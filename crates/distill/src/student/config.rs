@@ -76,7 +76,11 @@ impl StudentConfig {
             return Err(ConfigError::invalid("epochs", 0, "write at least 1, or leave out the training"));
         }
         if self.iterations_per_epoch == Some(0) {
-            return Err(ConfigError::invalid("iterations_per_epoch", 0, "write at least 1, or leave the key out for one pass"));
+            return Err(ConfigError::invalid(
+                "iterations_per_epoch",
+                0,
+                "write at least 1, or leave the key out for one pass",
+            ));
         }
         if self.batch == 0 || self.batch > count {
             return Err(ConfigError::invalid("batch", self.batch, format!("write 1 to {count}, the number of images")));

@@ -19,7 +19,13 @@ fn teacher() -> Network {
     static TEACHER: OnceLock<Network> = OnceLock::new();
     TEACHER
         .get_or_init(|| {
-            let config = TeacherConfig { epochs: 5, batch: 16, lr: 0.05, augment: Default::default(), ..TeacherConfig::default() };
+            let config = TeacherConfig {
+                epochs: 5,
+                batch: 16,
+                lr: 0.05,
+                augment: Default::default(),
+                ..TeacherConfig::default()
+            };
             let mut trainer = TeacherTrainer::new(network(3), quadrants(160, 1), normalization(), config, 5).unwrap();
             while !trainer.is_done() {
                 trainer.step().unwrap();
@@ -104,7 +110,8 @@ fn measure(student: &QuantizedNetwork) -> (f64, f64) {
 
 #[test]
 fn a_student_comes_closer_to_its_teacher_also_on_images_it_has_not_seen() {
-    let config = "epochs = 12\nbatch = 32\nlr = 0.005\nschedule = { kind = 'cosine' }\n[[loss]]\nkind = 'kl'\ntemperature = 2.0";
+    let config =
+        "epochs = 12\nbatch = 32\nlr = 0.005\nschedule = { kind = 'cosine' }\n[[loss]]\nkind = 'kl'\ntemperature = 2.0";
     let w3a3 = "weight_bits = 3\nactivation_bits = 3";
     for (quant, share) in [(W4A4, 0.25), (w3a3, 0.4)] {
         let mut trainer = trainer(quant, noise(512, 1), config, 9).unwrap();
@@ -136,10 +143,17 @@ fn the_range_warmup_collects_ranges_and_updates_nothing() {
     let mut trainer = trainer(W4A4, control(80, 4), config, 9).unwrap();
     let before = trainer.student().state();
     let records = run(&mut trainer, 6);
-    assert!(records.iter().all(|record| record.phase == Phase::RangeWarmup && record.losses.is_empty() && record.agreement.is_none()));
+    assert!(
+        records
+            .iter()
+            .all(|record| record.phase == Phase::RangeWarmup && record.losses.is_empty() && record.agreement.is_none())
+    );
     let warmed = trainer.student().state();
     assert_same_bits(&before.parameters, &warmed.parameters);
-    assert!(before.activations.iter().all(|(site, grid)| warmed.activations[site] != *grid), "every range was taken anew");
+    assert!(
+        before.activations.iter().all(|(site, grid)| warmed.activations[site] != *grid),
+        "every range was taken anew"
+    );
     let record = trainer.step().unwrap();
     assert_eq!((record.phase, record.step, record.epoch), (Phase::Training, 6, 0));
     assert_eq!(trainer.student().state().activations, warmed.activations);
@@ -205,12 +219,17 @@ fn what_does_not_fit_is_an_error() {
         Err(error) => error.to_string(),
     };
     let labelled = "batch = 16\n[[loss]]\nkind = 'cross-entropy'\ntarget = 'label'";
-    assert!(refuse(noise(80, 1), labelled).contains("`loss.cross-entropy.target`"), "{}", refuse(noise(80, 1), labelled));
+    assert!(
+        refuse(noise(80, 1), labelled).contains("`loss.cross-entropy.target`"),
+        "{}",
+        refuse(noise(80, 1), labelled)
+    );
     let mut wrong = control(80, 4);
     wrong.labels = wrong.labels.map(|labels| labels.iter().map(|label| label + 1).collect());
     assert!(refuse(wrong, labelled).contains("the label 4"));
     assert!(refuse(noise(8, 1), "batch = 16").contains("`batch`: 16"));
-    let (one, other) = (trainer(W4A4, control(80, 4), ALL_LOSSES, 9).unwrap(), trainer(W4A4, control(80, 4), ALL_LOSSES, 8));
+    let (one, other) =
+        (trainer(W4A4, control(80, 4), ALL_LOSSES, 9).unwrap(), trainer(W4A4, control(80, 4), ALL_LOSSES, 8));
     let error = other.unwrap().restore(&one.to_bytes().unwrap()).unwrap_err();
     assert!(error.to_string().contains("`seed`"), "{error}");
 }

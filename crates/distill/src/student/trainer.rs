@@ -55,13 +55,15 @@ impl StudentTrainer {
             return Err(ConfigError::invalid("student", "a network converted for evaluation", fix).into());
         }
         if images.shape != student.network.input_shape() {
-            let fix = format!("the network {} takes images of {:?}", student.network.name(), student.network.input_shape());
+            let fix =
+                format!("the network {} takes images of {:?}", student.network.name(), student.network.input_shape());
             return Err(ConfigError::invalid("images", format!("{:?}", images.shape), fix).into());
         }
         config.validate(images.len(), images.shape)?;
         let terms = Term::build_all(&config.loss, family, &student.network)?;
         if let Some(term) = terms.iter().find(|term| term.needs_labels()) {
-            check_labels(&images, student.network.classes()).map_err(|error| error.within(&term.name).within("loss"))?;
+            check_labels(&images, student.network.classes())
+                .map_err(|error| error.within(&term.name).within("loss"))?;
         }
         let wanted: BTreeSet<&String> = terms.iter().flat_map(Term::nodes).collect();
         let nodes: Vec<String> = wanted.into_iter().cloned().collect();
@@ -77,7 +79,8 @@ impl StudentTrainer {
         let order = Order::new(seed, images.len(), config.batch);
         let student = student.with_network(network);
         let (warmup, codes, step) = (None, None, 0);
-        let mut trainer = Self { config, seed, terms, nodes, teacher, student, optimizer, images, order, warmup, codes, step };
+        let mut trainer =
+            Self { config, seed, terms, nodes, teacher, student, optimizer, images, order, warmup, codes, step };
         trainer.replay_warmup()?;
         Ok(trainer)
     }
@@ -135,7 +138,16 @@ impl StudentTrainer {
         self.step += 1;
         self.freeze_ranges()?;
         let (losses, total, lr) = (Vec::new(), 0.0, 0.0);
-        Ok(StepRecord { step, epoch: 0, phase: Phase::RangeWarmup, losses, total, lr, agreement: None, changed_weights: None })
+        Ok(StepRecord {
+            step,
+            epoch: 0,
+            phase: Phase::RangeWarmup,
+            losses,
+            total,
+            lr,
+            agreement: None,
+            changed_weights: None,
+        })
     }
 
     /// Brings the range warm-up to where the position says, from its beginning.
@@ -176,7 +188,8 @@ impl StudentTrainer {
         let labels = self.labels_of(&batch);
         let teacher = self.teacher_outputs(images.clone());
         let student = self.student_outputs(images)?;
-        let values: Vec<Tensor<1>> = self.terms.iter().map(|term| term.value(&student, &teacher, labels.as_ref())).collect();
+        let values: Vec<Tensor<1>> =
+            self.terms.iter().map(|term| term.value(&student, &teacher, labels.as_ref())).collect();
         let (losses, agreement) = self.read(&values, &student, &teacher)?;
         let weighted = self.terms.iter().zip(values).filter(|(term, _)| term.weight > 0.0);
         let total = weighted
@@ -193,11 +206,25 @@ impl StudentTrainer {
         };
         let total = losses.iter().map(|loss| loss.weighted).sum();
         let epoch = done / per_epoch;
-        Ok(StepRecord { step, epoch, phase: Phase::Training, losses, total, lr, agreement: Some(agreement), changed_weights })
+        Ok(StepRecord {
+            step,
+            epoch,
+            phase: Phase::Training,
+            losses,
+            total,
+            lr,
+            agreement: Some(agreement),
+            changed_weights,
+        })
     }
 
     /// The losses as numbers, and the agreement; reads all of them from the device at once.
-    fn read(&self, values: &[Tensor<1>], student: &Outputs, teacher: &Outputs) -> Result<(Vec<LossValue>, f64), DistillError> {
+    fn read(
+        &self,
+        values: &[Tensor<1>],
+        student: &Outputs,
+        teacher: &Outputs,
+    ) -> Result<(Vec<LossValue>, f64), DistillError> {
         let best = |outputs: &Outputs| outputs.logits.clone().inner().argmax(1);
         let agreement = best(student).equal(best(teacher)).float().mean();
         let scalars = values.iter().map(|value| value.clone().inner()).chain([agreement]).collect();
@@ -271,7 +298,11 @@ fn check_labels(images: &ImageSet, classes: usize) -> Result<(), ConfigError> {
         return Err(ConfigError::invalid("target", "`label`", fix));
     };
     match labels.iter().find(|label| **label as usize >= classes) {
-        Some(label) => Err(ConfigError::invalid("target", format!("the label {label}"), format!("the network has {classes} classes, from 0"))),
+        Some(label) => Err(ConfigError::invalid(
+            "target",
+            format!("the label {label}"),
+            format!("the network has {classes} classes, from 0"),
+        )),
         None => Ok(()),
     }
 }

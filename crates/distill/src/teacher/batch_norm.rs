@@ -44,7 +44,9 @@ impl BatchStatistics {
         let mut observed = self.observed;
         network.map_layers(|node, layer| match (layer, observed.remove(node)) {
             (Layer::BatchNorm2d(mut norm), Some(batch)) => {
-                let blend = |old: Tensor<1>, new: Tensor<1>| old.detach().mul_scalar(1.0 - momentum) + new.detach().mul_scalar(momentum);
+                let blend = |old: Tensor<1>, new: Tensor<1>| {
+                    old.detach().mul_scalar(1.0 - momentum) + new.detach().mul_scalar(momentum)
+                };
                 norm.running_mean = norm.running_mean.map(|old| blend(old, batch.mean));
                 norm.running_var = norm.running_var.map(|old| blend(old, batch.unbiased));
                 Layer::BatchNorm2d(norm)

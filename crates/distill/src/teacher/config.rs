@@ -35,7 +35,12 @@ impl Default for TeacherConfig {
             epochs: 200,
             batch: 128,
             lr: 0.1,
-            optimizer: OptimizerConfig::Sgd { momentum: 0.9, nesterov: true, weight_decay: 5e-4, decay_norm_and_bias: true },
+            optimizer: OptimizerConfig::Sgd {
+                momentum: 0.9,
+                nesterov: true,
+                weight_decay: 5e-4,
+                decay_norm_and_bias: true,
+            },
             schedule: Schedule::Cosine { final_factor: 0.0 },
             label_smoothing: 0.0,
             batch_norm_momentum: 0.1,
@@ -60,7 +65,11 @@ impl TeacherConfig {
             return Err(ConfigError::invalid("lr", self.lr, "write a number > 0"));
         }
         if !(self.batch_norm_momentum > 0.0 && self.batch_norm_momentum <= 1.0) {
-            return Err(ConfigError::invalid("batch_norm_momentum", self.batch_norm_momentum, "write a number > 0 and <= 1"));
+            return Err(ConfigError::invalid(
+                "batch_norm_momentum",
+                self.batch_norm_momentum,
+                "write a number > 0 and <= 1",
+            ));
         }
         self.optimizer.validate().map_err(|error| error.within("optimizer"))?;
         self.schedule.validate().map_err(|error| error.within("schedule"))?;
@@ -92,7 +101,10 @@ mod tests {
         assert!(message(|config| config.batch = 1001).contains("2 to 1000"));
         assert!(message(|config| config.lr = 0.0).contains("`lr`: 0"));
         assert!(message(|config| config.augment.crop_pad = 32).contains("`augment.crop_pad`: 32"));
-        assert!(message(|config| config.schedule = Schedule::Cosine { final_factor: -1.0 }).contains("`schedule.final_factor`"));
+        assert!(
+            message(|config| config.schedule = Schedule::Cosine { final_factor: -1.0 })
+                .contains("`schedule.final_factor`")
+        );
         TeacherConfig::default().validate(1000, [3, 32, 32]).unwrap();
     }
 }

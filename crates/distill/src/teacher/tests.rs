@@ -114,7 +114,9 @@ fn what_does_not_fit_is_an_error() {
     unlabelled.labels.clear();
     assert!(refuse(unlabelled, config()).contains("0 labels for 160 images"));
     assert!(refuse(quadrants(160, 1), TeacherConfig { batch: 161, ..config() }).contains("`batch`: 161"));
-    assert!(refuse(quadrants(160, 1), TeacherConfig { label_smoothing: 1.0, ..config() }).contains("`label_smoothing`: 1"));
+    assert!(
+        refuse(quadrants(160, 1), TeacherConfig { label_smoothing: 1.0, ..config() }).contains("`label_smoothing`: 1")
+    );
     let bytes = trainer(config()).to_bytes().unwrap();
     let error = trainer(TeacherConfig { lr: 0.5, ..config() }).restore(&bytes).unwrap_err();
     assert!(error.to_string().contains("`lr` is 0.05 there and 0.5 here"), "{error}");

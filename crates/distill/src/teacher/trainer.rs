@@ -152,7 +152,8 @@ impl TeacherTrainer {
         let labels: Vec<i32> = batch.indices.iter().map(|&index| i32::from(self.images.labels[index])).collect();
         let device = self.device();
         let count = batch.indices.len();
-        let images = Tensor::from_data(TensorData::new(pixels, [count, channels, height, width]), &device.clone().autodiff());
+        let images =
+            Tensor::from_data(TensorData::new(pixels, [count, channels, height, width]), &device.clone().autodiff());
         (batch.pass, images, Tensor::from_data(TensorData::new(labels, [count]), &device))
     }
 
@@ -168,7 +169,8 @@ impl TeacherTrainer {
 
     /// What fixes this training.
     fn identity(&self) -> Result<toml::Table, DistillError> {
-        let mut table = toml::Table::try_from(&self.config).map_err(|error| DistillError::checkpoint(format!("cannot be written: {error}")))?;
+        let mut table = toml::Table::try_from(&self.config)
+            .map_err(|error| DistillError::checkpoint(format!("cannot be written: {error}")))?;
         table.insert("network".into(), self.network.name().into());
         table.insert("seed".into(), self.seed.to_string().into());
         table.insert("images".into(), format!("{} ({})", self.images.name, self.images.len()).into());
@@ -180,7 +182,12 @@ impl TeacherTrainer {
     /// # Errors
     /// [`DistillError::Checkpoint`] when the state cannot be written.
     pub fn to_bytes(&self) -> Result<Vec<u8>, DistillError> {
-        let header = Header { format: FORMAT.to_owned(), step: self.step, training: self.identity()?, extra: toml::Table::new() };
+        let header = Header {
+            format: FORMAT.to_owned(),
+            step: self.step,
+            training: self.identity()?,
+            extra: toml::Table::new(),
+        };
         Archive { header, tensors: self.network.state(), optimizer: optimizer_bytes(&self.optimizer)? }.into_bytes()
     }
 

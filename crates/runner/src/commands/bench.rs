@@ -36,7 +36,13 @@ pub(super) fn bench(registry: Registry, args: &BenchArgs) -> Result<ExitCode> {
     let noise = |count: usize| -> Result<ImageSet> {
         let table = toml::Table::from_iter([("count".to_owned(), toml::Value::Integer(count as i64))]);
         let source = context.registry.sources.build("noise", table)?;
-        let request = Request { teacher: &network, normalization: &normalization, seed: 1, real: None, progress: &mut NoProgress };
+        let request = Request {
+            teacher: &network,
+            normalization: &normalization,
+            seed: 1,
+            real: None,
+            progress: &mut NoProgress,
+        };
         Ok(source.synthesize(request)?)
     };
 
@@ -58,7 +64,13 @@ pub(super) fn bench(registry: Registry, args: &BenchArgs) -> Result<ExitCode> {
     let time = |iterations: i64| -> Result<f64> {
         let source = synthesis(iterations)?;
         let began = Instant::now();
-        source.synthesize(Request { teacher: &network, normalization: &normalization, seed: 1, real: None, progress: &mut NoProgress })?;
+        source.synthesize(Request {
+            teacher: &network,
+            normalization: &normalization,
+            seed: 1,
+            real: None,
+            progress: &mut NoProgress,
+        })?;
         Ok(began.elapsed().as_secs_f64())
     };
     let mut steps: Vec<f64> = Vec::new();
@@ -67,7 +79,8 @@ pub(super) fn bench(registry: Registry, args: &BenchArgs) -> Result<ExitCode> {
     }
     let zeroq = middle(steps);
 
-    let config = QuantConfig { weight_bits: Precision::Int(4), activation_bits: Precision::Int(4), ..QuantConfig::default() };
+    let config =
+        QuantConfig { weight_bits: Precision::Int(4), activation_bits: Precision::Int(4), ..QuantConfig::default() };
     let plan = Plan::new(&config, &network, &context.registry.quant)?;
     let student = QuantizedNetwork::calibrate(network.clone(), plan, noise(64)?.batches(64, device))?;
     let fit: StudentConfig = toml::from_str(

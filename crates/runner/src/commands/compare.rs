@@ -9,7 +9,9 @@ use clap::{Args, ValueEnum};
 
 use super::print;
 use crate::config::Experiment;
-use crate::record::{METRICS_FILE, Phase, Published, RunFolder, compare, curves, gather, plot, read_history, write_atomic};
+use crate::record::{
+    METRICS_FILE, Phase, Published, RunFolder, compare, curves, gather, plot, read_history, write_atomic,
+};
 use crate::{Project, Usage};
 
 /// Arguments of `compare`.
@@ -51,17 +53,27 @@ pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode> {
         }
         let mut own: Vec<_> = gathered.runs.iter().map(|(_, summary)| summary.clone()).collect();
         if let Ok(experiment) = Experiment::read(&project, run) {
-            let place = |method: &str| experiment.methods().iter().position(|known| known == method).unwrap_or(usize::MAX);
+            let place =
+                |method: &str| experiment.methods().iter().position(|known| known == method).unwrap_or(usize::MAX);
             own.sort_by_key(|summary| (place(&summary.method), summary.seed));
             published.extend(experiment.published().clone());
         }
         if args.write {
-            write_files(&project, run, &own, &folder, &gathered.runs.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), args)?;
+            write_files(
+                &project,
+                run,
+                &own,
+                &folder,
+                &gathered.runs.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(),
+                args,
+            )?;
         }
         summaries.extend(own);
     }
     if summaries.is_empty() {
-        return Err(Usage(format!("{}: no finished run there; `blindfold exp` makes some", args.runs.join(", "))).into());
+        return Err(
+            Usage(format!("{}: no finished run there; `blindfold exp` makes some", args.runs.join(", "))).into()
+        );
     }
     for table in compare(&summaries, &published)? {
         print(&match args.format {
@@ -79,7 +91,11 @@ fn folder_of(project: &Project, run: &str) -> Result<PathBuf> {
         Some(path) => Ok(path.clone()),
         None => {
             let [in_results, _] = &places;
-            Err(Usage(format!("there are no runs `{run}`: {} is not a folder; run `blindfold exp {run}` first", in_results.display())).into())
+            Err(Usage(format!(
+                "there are no runs `{run}`: {} is not a folder; run `blindfold exp {run}` first",
+                in_results.display()
+            ))
+            .into())
         }
     }
 }
@@ -92,7 +108,8 @@ fn write_files(
     paths: &[PathBuf],
     args: &CompareArgs,
 ) -> Result<()> {
-    let published = Experiment::read(project, name).map(|experiment| experiment.published().clone()).unwrap_or_default();
+    let published =
+        Experiment::read(project, name).map(|experiment| experiment.published().clone()).unwrap_or_default();
     let stem = folder.file_name().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
     let mut text = format!("<!-- made by `blindfold compare {stem} --write`; do not edit -->\n");
     for table in compare(summaries, &published)? {

@@ -40,7 +40,8 @@ pub(super) fn config(args: &ConfigArgs) -> Result<ExitCode> {
     match &args.diff {
         None => print(&toml::to_string_pretty(&own)?),
         Some(other) => {
-            let (name, method) = other.split_once(':').map_or((other.as_str(), None), |(name, method)| (name, Some(method)));
+            let (name, method) =
+                other.split_once(':').map_or((other.as_str(), None), |(name, method)| (name, Some(method)));
             let experiment = Experiment::read(&project, name)?;
             let method = method.or(args.method.as_deref()).unwrap_or(&experiment.methods()[0]).to_owned();
             let seed = args.seed.unwrap_or(experiment.seeds()[0]);

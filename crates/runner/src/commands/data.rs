@@ -56,7 +56,8 @@ pub(super) fn data(registry: &Registry, args: &DataArgs) -> Result<ExitCode> {
             let mut bar: Option<(String, DownloadBar)> = None;
             let folder = fetch_data_set(build(name)?.as_ref(), &home, &mut |download, done| {
                 if bar.as_ref().is_none_or(|(file, _)| *file != download.file_name) {
-                    bar = Some((download.file_name.to_string(), DownloadBar::begin(&download.file_name, download.bytes)));
+                    bar =
+                        Some((download.file_name.to_string(), DownloadBar::begin(&download.file_name, download.bytes)));
                 }
                 if let Some((_, bar)) = &bar {
                     bar.advance(done);

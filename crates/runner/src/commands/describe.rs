@@ -38,7 +38,11 @@ enum What {
 fn of<T: ?Sized>(family: &Family<T>, name: &str) -> Result<String, ConfigError> {
     let entry = family.get(name)?;
     let defaults = toml::to_string_pretty(&(entry.defaults)()).unwrap_or_default();
-    let keys = if defaults.is_empty() { "it has no keys\n".to_owned() } else { format!("keys with their defaults:\n\n{defaults}") };
+    let keys = if defaults.is_empty() {
+        "it has no keys\n".to_owned()
+    } else {
+        format!("keys with their defaults:\n\n{defaults}")
+    };
     Ok(format!("{} `{}`: {}\nsource: {}\n{keys}", family.name(), entry.name, entry.summary, entry.source))
 }
 

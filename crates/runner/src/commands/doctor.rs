@@ -32,9 +32,15 @@ pub(super) fn doctor(registry: &Registry, _args: &DoctorArgs) -> Result<ExitCode
     print("\nfolders\n");
     match Project::find(None) {
         Ok(project) => {
-            print(&format!("  repository  {}\n  results     {}\n", project.root().display(), project.results().display()));
+            print(&format!(
+                "  repository  {}\n  results     {}\n",
+                project.root().display(),
+                project.results().display()
+            ));
             match Git::of(project.root()) {
-                Some(git) => print(&format!("  commit      {}{}\n", git.sha, if git.dirty { " (with changes)" } else { "" })),
+                Some(git) => {
+                    print(&format!("  commit      {}{}\n", git.sha, if git.dirty { " (with changes)" } else { "" }))
+                }
                 None => print("  commit      none: git or its repository is missing\n"),
             }
         }

@@ -67,7 +67,13 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
     interrupt::listen();
     let console = Console::stderr();
     let context = args.place.context(registry, console.clone())?;
-    console.line(&format!("{}: {} ({} runs on {})", experiment.name(), experiment.summary(), runs.len(), context.device.name));
+    console.line(&format!(
+        "{}: {} ({} runs on {})",
+        experiment.name(),
+        experiment.summary(),
+        runs.len(),
+        context.device.name
+    ));
     let overrides: Vec<String> = std::env::args().collect();
     let mut finished: Vec<Summary> = Vec::new();
     let mut unmeasured = None;
@@ -107,15 +113,21 @@ fn rename(name: &mut String, args: &ExpArgs) {
     if args.fast {
         name.push_str("+fast");
     }
-    let mut sets: Vec<String> =
-        args.sets.iter().map(|set| set.chars().filter(|c| !c.is_whitespace()).map(|c| if c == '/' { '_' } else { c }).collect()).collect();
+    let mut sets: Vec<String> = args
+        .sets
+        .iter()
+        .map(|set| set.chars().filter(|c| !c.is_whitespace()).map(|c| if c == '/' { '_' } else { c }).collect())
+        .collect();
     sets.sort();
     for set in sets {
         name.push('+');
         name.push_str(&set);
     }
     if name.len() > 100 {
-        let digest = crate::record::config_hash(&toml::Table::from_iter([("name".to_owned(), toml::Value::String(name.clone()))]));
+        let digest = crate::record::config_hash(&toml::Table::from_iter([(
+            "name".to_owned(),
+            toml::Value::String(name.clone()),
+        )]));
         let mut end = 80;
         while !name.is_char_boundary(end) {
             end -= 1;

@@ -56,7 +56,9 @@ pub(super) fn rows(registry: &Registry, what: What) -> Result<Vec<(String, Strin
             method_names(&project)?.into_iter().map(read).collect::<Result<_>>()?
         }
         What::Teachers => {
-            let line = |card: &blindfold_zoo::TeacherCard| format!("{} on {}, top-1 {:.2} %", card.architecture.kind, card.data, card.top1);
+            let line = |card: &blindfold_zoo::TeacherCard| {
+                format!("{} on {}, top-1 {:.2} %", card.architecture.kind, card.data, card.top1)
+            };
             catalogue().iter().map(|(name, card)| (name.clone(), line(card))).collect()
         }
         What::Sources => of(registry.sources.entries()),
@@ -73,12 +75,16 @@ pub(super) fn rows(registry: &Registry, what: What) -> Result<Vec<(String, Strin
 
 pub(super) fn list(registry: &Registry, args: &ListArgs) -> Result<ExitCode> {
     if matches!(args.what, What::Metrics) && !args.json {
-        print(&format!("# Metrics\n\nEvery tag that a run logs; written by `blindfold list metrics`.\n\n{}", glossary_markdown()));
+        print(&format!(
+            "# Metrics\n\nEvery tag that a run logs; written by `blindfold list metrics`.\n\n{}",
+            glossary_markdown()
+        ));
         return Ok(ExitCode::SUCCESS);
     }
     let rows = rows(registry, args.what)?;
     if args.json {
-        let rows: Vec<_> = rows.iter().map(|(name, summary)| serde_json::json!({ "name": name, "summary": summary })).collect();
+        let rows: Vec<_> =
+            rows.iter().map(|(name, summary)| serde_json::json!({ "name": name, "summary": summary })).collect();
         print(&format!("{}\n", serde_json::to_string_pretty(&rows)?));
         return Ok(ExitCode::SUCCESS);
     }

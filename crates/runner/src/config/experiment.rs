@@ -40,7 +40,8 @@ impl Experiment {
     /// # Errors
     /// An unknown name with near matches; what is wrong in which file.
     pub fn read(project: &Project, name: &str) -> Result<Self> {
-        let path = if name.ends_with(".toml") { PathBuf::from(name) } else { project.configs().join(format!("{name}.toml")) };
+        let path =
+            if name.ends_with(".toml") { PathBuf::from(name) } else { project.configs().join(format!("{name}.toml")) };
         if !path.is_file() {
             let known = experiment_names(project)?;
             let near = near_matches(name, known.iter().map(String::as_str));
@@ -53,7 +54,8 @@ impl Experiment {
         }
         let own = read_table(&path)?;
         let mut table = Table::new();
-        if let Some(base) = own.get("experiment").and_then(|experiment| experiment.get("base")).and_then(Value::as_str) {
+        if let Some(base) = own.get("experiment").and_then(|experiment| experiment.get("base")).and_then(Value::as_str)
+        {
             let base_path = path.parent().unwrap_or(Path::new(".")).join(base);
             let base = read_table(&base_path)?;
             if base.get("experiment").and_then(|experiment| experiment.get("base")).is_some() {
@@ -70,7 +72,9 @@ impl Experiment {
         let mut experiment = take_table(&mut table, "experiment")?;
         experiment.remove("base");
         let Some(Value::String(name)) = experiment.get("name").cloned() else {
-            return Err(Usage("`experiment.name` is missing: write the file's name without its ending".to_owned()).into());
+            return Err(
+                Usage("`experiment.name` is missing: write the file's name without its ending".to_owned()).into()
+            );
         };
         let methods: Vec<String> = match experiment.remove("methods") {
             Some(value) => value.try_into().context("`experiment.methods`").map_err(Usage::of)?,
@@ -80,23 +84,30 @@ impl Experiment {
             Some(value) => value.try_into().context("`experiment.seeds`").map_err(Usage::of)?,
             None => table.get("seed").and_then(Value::as_integer).map(|seed| vec![seed as u64]).unwrap_or(vec![1]),
         };
-        let methods = match (resolved, table.get("method").and_then(|method| method.get("name")).and_then(Value::as_str)) {
-            (true, Some(method)) => vec![method.to_owned()],
-            _ => methods,
-        };
+        let methods =
+            match (resolved, table.get("method").and_then(|method| method.get("name")).and_then(Value::as_str)) {
+                (true, Some(method)) => vec![method.to_owned()],
+                _ => methods,
+            };
         if methods.is_empty() {
-            return Err(Usage("`experiment.methods` is empty: name at least one, such as [\"zeroq\"]".to_owned()).into());
+            return Err(
+                Usage("`experiment.methods` is empty: name at least one, such as [\"zeroq\"]".to_owned()).into()
+            );
         }
-        let published: std::collections::BTreeMap<String, PublishedTable> = Value::Table(take_table(&mut table, "published")?)
-            .try_into()
-            .context("in `published`")
-            .map_err(Usage::of)?;
-        let published = published.into_iter().map(|(method, p)| (method, Published { drop: p.drop, source: p.source })).collect();
+        let published: std::collections::BTreeMap<String, PublishedTable> =
+            Value::Table(take_table(&mut table, "published")?)
+                .try_into()
+                .context("in `published`")
+                .map_err(Usage::of)?;
+        let published =
+            published.into_iter().map(|(method, p)| (method, Published { drop: p.drop, source: p.source })).collect();
         let fast = take_table(&mut table, "fast")?;
         let per_method = take_table(&mut table, "methods")?;
         if let Some(stranger) = per_method.keys().find(|method| !methods.contains(method)) {
             let near = near_matches(stranger, methods.iter().map(String::as_str)).join(", ");
-            return Err(Usage(format!("`methods.{stranger}`: `experiment.methods` does not name it (near: {near})")).into());
+            return Err(
+                Usage(format!("`methods.{stranger}`: `experiment.methods` does not name it (near: {near})")).into()
+            );
         }
         table.insert("experiment".to_owned(), Value::Table(experiment));
         Ok(Self { name, methods, seeds, published, fast, per_method, common: table, resolved })
@@ -124,14 +135,25 @@ impl Experiment {
 
     /// One line about it.
     pub fn summary(&self) -> &str {
-        self.common.get("experiment").and_then(|experiment| experiment.get("summary")).and_then(Value::as_str).unwrap_or("")
+        self.common
+            .get("experiment")
+            .and_then(|experiment| experiment.get("summary"))
+            .and_then(Value::as_str)
+            .unwrap_or("")
     }
 
     /// The configuration of one run: experiment < method file < `[methods.<name>]` < `[fast]` < `--set` < seed.
     ///
     /// # Errors
     /// An unknown method with near matches; unknown or wrong keys.
-    pub fn resolve(&self, project: &Project, method: &str, seed: u64, fast: bool, sets: &[String]) -> Result<RunConfig> {
+    pub fn resolve(
+        &self,
+        project: &Project,
+        method: &str,
+        seed: u64,
+        fast: bool,
+        sets: &[String],
+    ) -> Result<RunConfig> {
         if !self.methods.iter().any(|known| known == method) {
             let near = near_matches(method, self.methods.iter().map(String::as_str));
             let hint = near.first().map(|best| format!(" (did you mean `{best}`?)")).unwrap_or_default();
@@ -151,10 +173,10 @@ impl Experiment {
                 fast.remove("distill");
             }
             let common_images = fast.remove("images");
-            if let (Some(Value::Table(by_source)), Some(source)) = (common_images, source_of(&table)) {
-                if let Some(Value::Table(own)) = by_source.get(&source) {
-                    merge(&mut table, Table::from_iter([("images".to_owned(), Value::Table(own.clone()))]));
-                }
+            if let (Some(Value::Table(by_source)), Some(source)) = (common_images, source_of(&table))
+                && let Some(Value::Table(own)) = by_source.get(&source)
+            {
+                merge(&mut table, Table::from_iter([("images".to_owned(), Value::Table(own.clone()))]));
             }
             merge(&mut table, fast);
         }
@@ -162,9 +184,9 @@ impl Experiment {
             set_key(&mut table, assignment)?;
         }
         table.insert("seed".to_owned(), Value::Integer(seed as i64));
-        let config: RunConfig = Value::Table(table)
-            .try_into()
-            .map_err(|error: toml::de::Error| Usage(format!("{} / {method}: {}", self.name, error.to_string().trim())))?;
+        let config: RunConfig = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
+            Usage(format!("{} / {method}: {}", self.name, error.to_string().trim()))
+        })?;
         Ok(config)
     }
 }
@@ -207,7 +229,11 @@ pub fn read_method_table(project: &Project, method: &str) -> Result<Table> {
         let known = method_names(project)?;
         let near = near_matches(method, known.iter().map(String::as_str));
         let hint = near.first().map(|best| format!(" (did you mean `{best}`?)")).unwrap_or_default();
-        let message = format!("there is no method `{method}`{hint}: {} is not a file; there are: {}", path.display(), known.join(", "));
+        let message = format!(
+            "there is no method `{method}`{hint}: {} is not a file; there are: {}",
+            path.display(),
+            known.join(", ")
+        );
         return Err(Usage(message).into());
     }
     read_table(&path)
@@ -220,7 +246,9 @@ pub fn read_method_table(project: &Project, method: &str) -> Result<Table> {
 pub fn read_method(project: &Project, method: &str) -> Result<MethodTable> {
     let table = read_method_table(project, method)?;
     let own = table.get("method").cloned().unwrap_or(Value::Table(Table::new()));
-    own.try_into().map_err(|error: toml::de::Error| Usage(format!("configs/methods/{method}.toml: [method]: {}", error.to_string().trim())).into())
+    own.try_into().map_err(|error: toml::de::Error| {
+        Usage(format!("configs/methods/{method}.toml: [method]: {}", error.to_string().trim())).into()
+    })
 }
 
 /// The names of all experiment files.

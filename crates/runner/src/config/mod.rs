@@ -4,7 +4,7 @@ mod experiment;
 mod merge;
 mod run_config;
 
-pub use experiment::{Experiment, experiment_names, method_names, read_method, read_method_table};
 pub(crate) use experiment::read_table;
+pub use experiment::{Experiment, experiment_names, method_names, read_method, read_method_table};
 pub use merge::{merge, set_key};
 pub use run_config::{DataTable, EvaluationTable, ExperimentTable, MethodTable, RunConfig, SourceTable, TeacherTable};

@@ -124,6 +124,11 @@ impl Default for EvaluationTable {
             count = 64
             iterations = 100
         };
-        Self { batch: 50, calibration_batch: 256, every: 1, held_out: SourceTable { source: "zeroq".to_owned(), table } }
+        Self {
+            batch: 50,
+            calibration_batch: 256,
+            every: 1,
+            held_out: SourceTable { source: "zeroq".to_owned(), table },
+        }
     }
 }

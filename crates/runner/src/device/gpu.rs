@@ -41,6 +41,15 @@ pub(super) fn select(detail: &str) -> Result<NamedDevice> {
             return Ok(NamedDevice { device, name: format!("wgpu ({})", identity.name) });
         }
     }
-    let hint = if listed.iter().any(|(_, name)| soft(name)) { "; a software adapter must be asked for: --device wgpu:software" } else { "" };
-    Err(Usage(format!("no such GPU for `wgpu{}{detail}` (found: {}){hint}; --device flex runs on the processor", if detail.is_empty() { "" } else { ":" }, if listed.is_empty() { "none".to_owned() } else { names() })).into())
+    let hint = if listed.iter().any(|(_, name)| soft(name)) {
+        "; a software adapter must be asked for: --device wgpu:software"
+    } else {
+        ""
+    };
+    Err(Usage(format!(
+        "no such GPU for `wgpu{}{detail}` (found: {}){hint}; --device flex runs on the processor",
+        if detail.is_empty() { "" } else { ":" },
+        if listed.is_empty() { "none".to_owned() } else { names() }
+    ))
+    .into())
 }

@@ -21,7 +21,11 @@ impl CacheSlot {
     pub(crate) fn new(folder: &Path, identity: &str) -> Self {
         let key: String = Sha256::digest(identity.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
         let stem = &key[..32];
-        Self { images: folder.join(format!("{stem}.safetensors")), records: folder.join(format!("{stem}.jsonl")), key: key.clone() }
+        Self {
+            images: folder.join(format!("{stem}.safetensors")),
+            records: folder.join(format!("{stem}.jsonl")),
+            key: key.clone(),
+        }
     }
 
     /// What was stored; a damaged file counts as none, and is made again.

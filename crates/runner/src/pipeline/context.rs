@@ -65,7 +65,8 @@ impl Context {
         if let Some(set) = lock(&self.test_sets).get(&key) {
             return Ok(set.clone());
         }
-        let data = self.registry.data_sets.build(&table.name, table.table.clone()).map_err(|error| error.within("data"))?;
+        let data =
+            self.registry.data_sets.build(&table.name, table.table.clone()).map_err(|error| error.within("data"))?;
         let set: TestSet = match data.load(Split::Test, &self.home) {
             Ok(images) => Ok(Arc::new(images)),
             Err(error @ DataError::Missing { .. }) => Err(error.to_string()),
@@ -77,7 +78,8 @@ impl Context {
 
     /// The real images of the control `real`.
     pub(crate) fn real_images(&self, table: &DataTable) -> Result<RealImages> {
-        let data = self.registry.data_sets.build(&table.name, table.table.clone()).map_err(|error| error.within("data"))?;
+        let data =
+            self.registry.data_sets.build(&table.name, table.table.clone()).map_err(|error| error.within("data"))?;
         Ok(data.load(Split::Subset, &self.home)?)
     }
 

@@ -84,7 +84,8 @@ pub(crate) fn make(
         return Ok(Some(MadeImages { passes: passes(&records), images, records, key: slot.key, real }));
     }
     let real_images = if real { Some(context.real_images(data)?) } else { None };
-    let total = table.get("iterations").and_then(toml::Value::as_integer).unwrap_or(1) as u64;
+    let iterations = table.get("iterations").and_then(toml::Value::as_integer).unwrap_or(1) as u64;
+    let total = iterations * batches as u64;
     let mut report =
         Report { task: context.console.task(label, total, 0), records: Vec::new(), began: Instant::now(), seen: 0 };
     let request = Request {
@@ -96,7 +97,7 @@ pub(crate) fn make(
     };
     let images = match built.synthesize(request) {
         Ok(images) => images,
-        Err(SynthError::Cancelled { .. }) => {
+        Err(SynthError::Cancelled) => {
             report.task.end("stopped");
             return Ok(None);
         }

@@ -52,7 +52,11 @@ pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: b
     }
     let plan = Plan::new(&config.quant, &teacher.network, &context.registry.quant)?;
     for source in [&config.images, &config.evaluation.held_out] {
-        let built = context.registry.sources.build(&source.source, source.table.clone()).map_err(|error| error.within("images"))?;
+        let built = context
+            .registry
+            .sources
+            .build(&source.source, source.table.clone())
+            .map_err(|error| error.within("images"))?;
         if built.needs_real() {
             context.real_images(&config.data)?;
         }
@@ -76,7 +80,10 @@ pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: b
     let mut folder = match RunFolder::open(&path, request)? {
         Opened::Finished(path) => {
             let summary = RunFolder::read_summary(&path)?;
-            context.console.line(&format!("{} / {} / seed {} is finished already", identity.experiment, identity.method, identity.seed));
+            context.console.line(&format!(
+                "{} / {} / seed {} is finished already",
+                identity.experiment, identity.method, identity.seed
+            ));
             return Ok(Outcome::Finished(path, Box::new(summary)));
         }
         Opened::New(folder) | Opened::Resume(folder) => folder,
@@ -130,7 +137,9 @@ fn live(
     let Some(held_out) = make(context, held_out, &config.data, teacher, HELD_OUT_SEED, "held-out")? else {
         return Ok(None);
     };
-    let Some(made) = make(context, &config.images, &config.data, teacher, config.seed, &label)? else { return Ok(None) };
+    let Some(made) = make(context, &config.images, &config.data, teacher, config.seed, &label)? else {
+        return Ok(None);
+    };
     let synth_seconds = began.elapsed().as_secs_f64();
     let keep = checkpoint.as_ref().map_or(0, |(checkpoint, _)| checkpoint.position);
     let mut recorder = Recorder::open(folder, sinks, keep)?;
@@ -141,7 +150,12 @@ fn live(
     })?;
     let judge = Judge::new(context, teacher, config, test.as_ref().ok().cloned(), &held_out.images, &held_out.key)?;
     let shown = made.images.len().min(GRID.0);
-    let shown = ImageSet::new(made.images.shape, made.images.pixels[..shown * made.images.shape.iter().product::<usize>()].to_vec(), None, made.images.origin)?;
+    let shown = ImageSet::new(
+        made.images.shape,
+        made.images.pixels[..shown * made.images.shape.iter().product::<usize>()].to_vec(),
+        None,
+        made.images.origin,
+    )?;
     let (width, height, rgb) = grid(&shown, &teacher.normalization, GRID.1);
     let sample = Sample::new("images", 0, (width, height, rgb))?;
     recorder.sample(&sample)?;
@@ -167,9 +181,7 @@ fn live(
             let verdict = judge.judge(&student)?;
             context.console.line(&format!("{label} calibrated: {}", verdict.text()));
             recorder.record(&verdict.record(0, 0, calibrating.elapsed().as_secs_f64()))?;
-            let mut progressed = Progressed::default();
-            progressed.latest = Some(verdict);
-            progressed
+            Progressed { latest: Some(verdict), ..Progressed::default() }
         }
         Some(distill) => {
             let trainer = StudentTrainer::new(
@@ -216,7 +228,10 @@ fn summary(
         seed: config.seed,
         teacher: teacher.name.clone(),
         network: teacher.network.name().to_owned(),
-        dataset: config.data.limit.map_or_else(|| config.data.name.clone(), |limit| format!("{} (first {limit})", config.data.name)),
+        dataset: config
+            .data
+            .limit
+            .map_or_else(|| config.data.name.clone(), |limit| format!("{} (first {limit})", config.data.name)),
         protocol: quant.protocol.to_string(),
         bits: format!("W{}A{}", quant.weight_bits, quant.activation_bits),
         uses_real_data: made.real,
@@ -340,8 +355,7 @@ fn finished_epoch(trainer: &StudentTrainer) -> Option<usize> {
 
 /// A training step as the glossary names its values.
 fn record(step: &blindfold_distill::StepRecord, wall: f64) -> Record {
-    let mut record = Record::new(Phase::Distill, step.step as u64, wall)
-        .at_epoch(step.epoch as u64);
+    let mut record = Record::new(Phase::Distill, step.step as u64, wall).at_epoch(step.epoch as u64);
     if let Some(agreement) = step.agreement {
         record = record.with("train/agreement", 100.0 * agreement);
     }
@@ -349,7 +363,9 @@ fn record(step: &blindfold_distill::StepRecord, wall: f64) -> Record {
         record = record.with("loss/total", step.total).with("lr", step.lr);
     }
     for loss in &step.losses {
-        record = record.with(format!("loss/{}", loss.name), loss.raw).with(format!("loss/{}/weighted", loss.name), loss.weighted);
+        record = record
+            .with(format!("loss/{}", loss.name), loss.raw)
+            .with(format!("loss/{}/weighted", loss.name), loss.weighted);
     }
     if let Some(changed) = step.changed_weights {
         record = record.with("quant/codes_changed", 100.0 * changed);

@@ -52,10 +52,10 @@ impl Progressed {
     pub(crate) fn take(&mut self, epoch: u64, verdict: Verdict) {
         self.latest = Some(verdict);
         let top1 = verdict.accuracy.map(|[top1, _]| top1);
-        if let Some(top1) = top1 {
-            if self.best_on_test.as_ref().and_then(|best| best.top1).is_none_or(|best| top1 > best) {
-                self.best_on_test = Some(Best::on_test(epoch, top1));
-            }
+        if let Some(top1) = top1
+            && self.best_on_test.as_ref().and_then(|best| best.top1).is_none_or(|best| top1 > best)
+        {
+            self.best_on_test = Some(Best::on_test(epoch, top1));
         }
         if self.best_by_synthetic.as_ref().is_none_or(|(agreement, _)| verdict.agreement > *agreement) {
             let best = Best::by_synthetic(epoch, top1, "agreement on held-out synthetic images");

@@ -69,7 +69,8 @@ impl Bench {
         std::fs::create_dir_all(configs.join("methods")).unwrap();
         for method in ["zeroq", "zeroq-kd", "real"] {
             let name = format!("{method}.toml");
-            std::fs::copy(repository().join("configs/methods").join(&name), configs.join("methods").join(name)).unwrap();
+            std::fs::copy(repository().join("configs/methods").join(&name), configs.join("methods").join(name))
+                .unwrap();
         }
         let teacher = folder.path().join("small.safetensors");
         let table: toml::Table = "depth = 8\nwidths = [4, 6, 8]".parse().unwrap();

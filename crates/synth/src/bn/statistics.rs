@@ -36,7 +36,7 @@ impl Target {
         Self {
             mean: Tensor::zeros([1, channels], &device),
             var: Tensor::ones([1, channels], &device),
-            layers: vec![0..channels],
+            layers: std::iter::once(0..channels).collect(),
             exact: true,
         }
     }

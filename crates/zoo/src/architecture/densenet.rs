@@ -30,7 +30,7 @@ impl Default for DenseNetConfig {
 
 fn build(table: toml::Table) -> Result<Box<dyn Architecture>, ConfigError> {
     let config: DenseNetConfig = parse(table)?;
-    if config.depth < 10 || (config.depth - 4) % 6 != 0 {
+    if config.depth < 10 || !(config.depth - 4).is_multiple_of(6) {
         return Err(ConfigError::invalid("depth", config.depth, "write 6 n + 4, such as 40, 100 or 190"));
     }
     if !(config.reduction > 0.0 && config.reduction <= 1.0) {
@@ -62,7 +62,11 @@ impl Architecture for DenseNet {
                 graph.batch_norm(&format!("{name}.bn1"), last, width);
                 graph.op(&format!("{name}.relu"), &[graph.last()], Op::Relu);
                 graph.conv(&format!("{name}.conv1"), graph.last(), [kept, width, 1], 1, 0, false);
-                last = graph.op(&format!("{name}.pool"), &[graph.last()], Op::AvgPool { kernel: 2, stride: 2, padding: 0 });
+                last = graph.op(
+                    &format!("{name}.pool"),
+                    &[graph.last()],
+                    Op::AvgPool { kernel: 2, stride: 2, padding: 0 },
+                );
                 width = kept;
             }
         }
@@ -71,7 +75,11 @@ impl Architecture for DenseNet {
         graph.op("avgpool", &[graph.last()], Op::GlobalAvgPool);
         graph.op("flatten", &[graph.last()], Op::Flatten);
         graph.linear("fc", graph.last(), config.classes, width);
-        graph.finish(&format!("densenet-bc{}-{}", config.depth, config.growth), [config.channels, 32, 32], config.classes)
+        graph.finish(
+            &format!("densenet-bc{}-{}", config.depth, config.growth),
+            [config.channels, 32, 32],
+            config.classes,
+        )
     }
 
     fn schemes(&self) -> Vec<fn(&str) -> Option<String>> {
@@ -131,8 +139,12 @@ mod tests {
     #[test]
     fn depth_100_growth_12_has_the_paper_s_0_8_million_parameters() {
         let network = DenseNet(DenseNetConfig::default()).build(&Device::flex(), 0);
-        let count: usize =
-            network.state().iter().filter(|(name, _)| !name.contains("running")).map(|(_, data)| data.num_elements()).sum();
+        let count: usize = network
+            .state()
+            .iter()
+            .filter(|(name, _)| !name.contains("running"))
+            .map(|(_, data)| data.num_elements())
+            .sum();
         assert!((760_000..800_000).contains(&count), "{count}");
     }
 

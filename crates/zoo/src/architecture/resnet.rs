@@ -40,14 +40,18 @@ impl Default for ResNetConfig {
 
 fn build(table: toml::Table) -> Result<Box<dyn Architecture>, ConfigError> {
     let config: ResNetConfig = parse(table)?;
-    if config.depth < 8 || (config.depth - 2) % 6 != 0 {
+    if config.depth < 8 || !(config.depth - 2).is_multiple_of(6) {
         return Err(ConfigError::invalid("depth", config.depth, "write 6 n + 2, such as 20, 32, 44, 56 or 110"));
     }
     if config.classes == 0 || config.channels == 0 || config.widths.contains(&0) {
         return Err(ConfigError::invalid("classes, channels, widths", 0, "all of them must be positive"));
     }
     if config.shortcut == Shortcut::A && config.widths.windows(2).any(|pair| pair[1] < pair[0]) {
-        return Err(ConfigError::invalid("widths", format!("{:?}", config.widths), "option A cannot narrow: use shortcut = \"b\""));
+        return Err(ConfigError::invalid(
+            "widths",
+            format!("{:?}", config.widths),
+            "option A cannot narrow: use shortcut = \"b\"",
+        ));
     }
     Ok(Box::new(ResNet(config)))
 }
@@ -82,7 +86,14 @@ impl Architecture for ResNet {
 }
 
 impl ResNet {
-    fn unit(&self, graph: &mut NetworkBuilder<'_>, name: &str, input: NodeId, [from, to]: [usize; 2], stride: usize) -> NodeId {
+    fn unit(
+        &self,
+        graph: &mut NetworkBuilder<'_>,
+        name: &str,
+        input: NodeId,
+        [from, to]: [usize; 2],
+        stride: usize,
+    ) -> NodeId {
         let first = graph.last() + 1;
         graph.conv(&format!("{name}.conv1"), input, [to, from, 3], stride, 1, false);
         graph.batch_norm(&format!("{name}.bn1"), graph.last(), to);
@@ -153,8 +164,12 @@ mod tests {
     fn the_parameter_counts_are_the_paper_s() {
         for (depth, millions) in [(20, 0.27), (32, 0.46), (44, 0.66), (56, 0.85), (110, 1.7)] {
             let network = ResNet(ResNetConfig { depth, ..Default::default() }).build(&Device::flex(), 0);
-            let count: usize =
-                network.state().iter().filter(|(name, _)| !name.contains("running")).map(|(_, data)| data.num_elements()).sum();
+            let count: usize = network
+                .state()
+                .iter()
+                .filter(|(name, _)| !name.contains("running"))
+                .map(|(_, data)| data.num_elements())
+                .sum();
             assert!((count as f64 / 1e6 - millions).abs() < 0.03, "resnet{depth}: {count}");
         }
     }
@@ -163,7 +178,10 @@ mod tests {
     fn both_foreign_schemes_name_every_parameter() {
         let network = ResNet(ResNetConfig { shortcut: Shortcut::B, ..Default::default() }).build(&Device::flex(), 0);
         let known: Vec<String> = network.state().into_iter().map(|(name, _)| name).collect();
-        assert_eq!(pytorchcv("features.stage2.unit1.identity_conv.bn.running_var").unwrap(), "layer2.0.downsample.1.running_var");
+        assert_eq!(
+            pytorchcv("features.stage2.unit1.identity_conv.bn.running_var").unwrap(),
+            "layer2.0.downsample.1.running_var"
+        );
         for foreign in [
             "features.init_block.conv.weight",
             "features.init_block.bn.bias",

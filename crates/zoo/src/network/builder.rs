@@ -60,7 +60,8 @@ impl<'a> NetworkBuilder<'a> {
 
     /// Adds a batch norm with scale 1, shift 0, mean 0 and variance 1.
     pub fn batch_norm(&mut self, name: &str, input: NodeId, channels: usize) -> NodeId {
-        let state = [constant(channels, 1.0), constant(channels, 0.0), constant(channels, 0.0), constant(channels, 1.0)];
+        let state =
+            [constant(channels, 1.0), constant(channels, 0.0), constant(channels, 0.0), constant(channels, 1.0)];
         let layer = BatchNorm2d::new(name, state, 1e-5, self.device);
         self.push(name, &[input], Layer::BatchNorm2d(layer))
     }
@@ -84,7 +85,8 @@ impl<'a> NetworkBuilder<'a> {
     }
 
     fn normal(&mut self, shape: Vec<usize>, deviation: f32) -> TensorData {
-        let normal = Normal::new(0.0f32, deviation).expect("the deviation of a layer with outputs is positive and finite");
+        let normal =
+            Normal::new(0.0f32, deviation).expect("the deviation of a layer with outputs is positive and finite");
         let count = shape.iter().product();
         let values: Vec<f32> = (0..count).map(|_| normal.sample(&mut self.random)).collect();
         TensorData::new(values, shape)

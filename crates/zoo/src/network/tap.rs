@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use burn::tensor::Tensor;
 
+use super::Network;
 use super::layer::BatchNorm2d;
 use super::node::{Node, NodeId};
-use super::Network;
 
 /// Where in the network a tap is called.
 #[derive(Debug, Clone, Copy)]
@@ -89,7 +89,7 @@ impl FeatureTap {
 
 impl Tap for FeatureTap {
     fn output(&mut self, site: Site<'_>, output: Tensor<4>) -> Tensor<4> {
-        if self.wanted.iter().any(|name| *name == site.node.name) {
+        if self.wanted.contains(&site.node.name) {
             self.features.insert(site.node.name.clone(), output.clone());
         }
         output

@@ -31,7 +31,9 @@ pub fn fold_batch_norms_where(network: Network, chosen: impl Fn(&Node) -> bool) 
         .collect();
     let affine: Vec<Option<(Tensor<1>, Tensor<1>)>> = (0..network.nodes().len())
         .map(|id| {
-            let after = (id + 1 < folded.len()).then(|| network.consumers(id).into_iter().find(|&reader| folded[reader])).flatten()?;
+            let after = (id + 1 < folded.len())
+                .then(|| network.consumers(id).into_iter().find(|&reader| folded[reader]))
+                .flatten()?;
             match &network.node(after).layer {
                 Layer::BatchNorm2d(bn) => Some(bn.affine()),
                 _ => None,

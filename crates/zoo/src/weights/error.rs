@@ -33,7 +33,11 @@ pub enum WeightError {
 
 const SHOWN: usize = 12;
 
-fn list(missing: &[(String, Vec<String>)], unused: &[String], misshaped: &[(String, Vec<usize>, Vec<usize>)]) -> String {
+fn list(
+    missing: &[(String, Vec<String>)],
+    unused: &[String],
+    misshaped: &[(String, Vec<usize>, Vec<usize>)],
+) -> String {
     let mut text = String::new();
     let mut part = |title: &str, lines: Vec<String>| {
         if lines.is_empty() {
@@ -53,7 +57,9 @@ fn list(missing: &[(String, Vec<String>)], unused: &[String], misshaped: &[(Stri
     };
     part("missing from the file", missing.iter().map(with_hint).collect());
     part("not used by the network", unused.to_vec());
-    let shapes = |(name, wanted, found): &(String, Vec<usize>, Vec<usize>)| format!("{name}: the network has {wanted:?}, the file {found:?}");
+    let shapes = |(name, wanted, found): &(String, Vec<usize>, Vec<usize>)| {
+        format!("{name}: the network has {wanted:?}, the file {found:?}")
+    };
     part("of another shape", misshaped.iter().map(shapes).collect());
     text
 }

@@ -37,7 +37,11 @@ pub fn read_tensors(path: &Path) -> Result<NamedTensors, WeightError> {
             read_safetensors(&bytes).map_err(|what| fault(path, what, "make the file anew: it is damaged"))
         }
         "pt" | "pth" | "th" | "tar" => read_pytorch(path),
-        _ => Err(fault(path, format!("its ending is `{ending}`"), "give a .safetensors, .pt, .pth, .th or .pth.tar file")),
+        _ => Err(fault(
+            path,
+            format!("its ending is `{ending}`"),
+            "give a .safetensors, .pt, .pth, .th or .pth.tar file",
+        )),
     }
 }
 
@@ -82,7 +86,9 @@ pub fn read_safetensors(bytes: &[u8]) -> Result<NamedTensors, String> {
         let data = view.data();
         let values = match view.dtype() {
             Dtype::F32 => floats(data, 4, |b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])),
-            Dtype::F64 => floats(data, 8, |b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32),
+            Dtype::F64 => {
+                floats(data, 8, |b| f64::from_le_bytes([b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]) as f32)
+            }
             Dtype::F16 => floats(data, 2, |b| burn::tensor::f16::from_le_bytes([b[0], b[1]]).to_f32()),
             Dtype::BF16 => floats(data, 2, |b| burn::tensor::bf16::from_le_bytes([b[0], b[1]]).to_f32()),
             _ => continue,
@@ -96,7 +102,10 @@ pub fn read_safetensors(bytes: &[u8]) -> Result<NamedTensors, String> {
 ///
 /// # Errors
 /// What the encoder found wrong.
-pub fn write_safetensors(tensors: &[(String, TensorData)], metadata: &BTreeMap<String, String>) -> Result<Vec<u8>, String> {
+pub fn write_safetensors(
+    tensors: &[(String, TensorData)],
+    metadata: &BTreeMap<String, String>,
+) -> Result<Vec<u8>, String> {
     let encoded: Vec<(&str, Vec<usize>, Vec<u8>)> = tensors
         .iter()
         .map(|(name, data)| {
@@ -107,7 +116,9 @@ pub fn write_safetensors(tensors: &[(String, TensorData)], metadata: &BTreeMap<S
     let views: Vec<(&str, TensorView<'_>)> = encoded
         .iter()
         .map(|(name, shape, bytes)| {
-            TensorView::new(Dtype::F32, shape.clone(), bytes).map(|view| (*name, view)).map_err(|error| error.to_string())
+            TensorView::new(Dtype::F32, shape.clone(), bytes)
+                .map(|view| (*name, view))
+                .map_err(|error| error.to_string())
         })
         .collect::<Result<_, String>>()?;
     if metadata.len() > 1 {

@@ -21,8 +21,11 @@ pub fn load_weights(network: Network, architecture: &dyn Architecture, path: &Pa
 fn renamed(network: &Network, architecture: &dyn Architecture, tensors: NamedTensors) -> Vec<(String, TensorData)> {
     let own: std::collections::BTreeSet<String> = network.state().into_iter().map(|(name, _)| name).collect();
     let plain = |name: &str| name.strip_prefix("module.").unwrap_or(name).to_owned();
-    let translate = |scheme: fn(&str) -> Option<String>, name: &str| scheme(&plain(name)).unwrap_or_else(|| plain(name));
-    let fits = |scheme: &fn(&str) -> Option<String>| tensors.keys().filter(|name| own.contains(&translate(*scheme, name))).count();
+    let translate =
+        |scheme: fn(&str) -> Option<String>, name: &str| scheme(&plain(name)).unwrap_or_else(|| plain(name));
+    let fits = |scheme: &fn(&str) -> Option<String>| {
+        tensors.keys().filter(|name| own.contains(&translate(*scheme, name))).count()
+    };
     let mut best: fn(&str) -> Option<String> = |name| Some(name.to_owned());
     let mut most = 0;
     for scheme in architecture.schemes() {

@@ -71,7 +71,9 @@ pub(super) fn teacher(registry: Registry, args: &TeacherArgs) -> Result<ExitCode
         TeacherCommand::List { json } => list(*json)?,
         TeacherCommand::Fetch { name } => fetch_teacher(name)?,
         TeacherCommand::Verify { names, place } => return verify::verify(registry, names, place),
-        TeacherCommand::Train { config, sets, fresh, place } => return train::train(registry, config, sets, *fresh, place),
+        TeacherCommand::Train { config, sets, fresh, place } => {
+            return train::train(registry, config, sets, *fresh, place);
+        }
         TeacherCommand::Convert { name, from, to } => convert::convert(&registry, name, from, to)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -19,7 +19,8 @@ use crate::data::Split;
 use crate::evaluate::{Probe, logits};
 use crate::pipeline::Context;
 use crate::record::{
-    Console, OpenRequest, Opened, Phase, Record, Recorder, RunFolder, RunIdentity, build_sinks, config_hash, write_atomic,
+    Console, OpenRequest, Opened, Phase, Record, Recorder, RunFolder, RunIdentity, build_sinks, config_hash,
+    write_atomic,
 };
 use crate::{Registry, Usage, interrupt};
 
@@ -46,13 +47,19 @@ pub(super) fn train(registry: Registry, path: &Path, sets: &[String], fresh: boo
     for assignment in sets {
         set_key(&mut table, assignment)?;
     }
-    let file: TeacherFile =
-        Value::Table(table).try_into().map_err(|error: toml::de::Error| Usage(format!("{}: {}", path.display(), error.to_string().trim())))?;
+    let file: TeacherFile = Value::Table(table)
+        .try_into()
+        .map_err(|error: toml::de::Error| Usage(format!("{}: {}", path.display(), error.to_string().trim())))?;
     interrupt::listen();
     let context = place.context(registry, Console::stderr())?;
     let device = &context.device.device;
-    let architecture = context.registry.architectures.build(&file.architecture.kind, file.architecture.table.clone())?;
-    let data = context.registry.data_sets.build(&file.data.name, file.data.table.clone()).map_err(|error| error.within("data"))?;
+    let architecture =
+        context.registry.architectures.build(&file.architecture.kind, file.architecture.table.clone())?;
+    let data = context
+        .registry
+        .data_sets
+        .build(&file.data.name, file.data.table.clone())
+        .map_err(|error| error.within("data"))?;
     let images = data.load(Split::Train, &context.home)?;
     let test = data.load(Split::Test, &context.home)?;
     let network = architecture.build(device, file.seed);
@@ -156,14 +163,21 @@ fn fit(
         seen += 1.0;
         task.set(trainer.position() as u64, &format!("loss {:.3}", step.loss));
         let record = Record::new(Phase::Teacher, step.step as u64, wall()).at_epoch(step.epoch as u64);
-        recorder.record(&record.with("train/loss", step.loss).with("train/top1", 100.0 * step.accuracy).with("lr", step.lr))?;
-        let ended = trainer.position() % trainer.steps_per_epoch() == 0;
+        recorder.record(
+            &record.with("train/loss", step.loss).with("train/top1", 100.0 * step.accuracy).with("lr", step.lr),
+        )?;
+        let ended = trainer.position().is_multiple_of(trainer.steps_per_epoch());
         if ended {
             accuracy = measure(context, file, trainer.network(), test);
             let epoch = trainer.position() / trainer.steps_per_epoch();
             let record = Record::new(Phase::Eval, trainer.position() as u64, wall()).at_epoch(epoch as u64);
             recorder.record(&record.with("teacher/top1", accuracy[0]).with("teacher/top5", accuracy[1]))?;
-            let text = format!("epoch {epoch}: loss {:.3}, train top-1 {:.2} %, test top-1 {:.2} %", loss / seen, 100.0 * hits / seen, accuracy[0]);
+            let text = format!(
+                "epoch {epoch}: loss {:.3}, train top-1 {:.2} %, test top-1 {:.2} %",
+                loss / seen,
+                100.0 * hits / seen,
+                accuracy[0]
+            );
             (loss, hits, seen) = (0.0, 0.0, 0.0);
             task.epoch(&text);
         }

@@ -40,7 +40,8 @@ pub(super) fn verify(registry: Registry, names: &[String], place: &Place) -> Res
         let probe = Probe::Test(&images, &teacher.normalization, images.len());
         let answers = logits(|images| folded.forward(images), &probe, 50, &context.device.device);
         let [top1, top5] = answers.accuracy(&images.labels);
-        let right = (top1 - card.top1).abs() <= TOLERANCE && card.top5.is_none_or(|top5_card| (top5 - top5_card).abs() <= TOLERANCE);
+        let right = (top1 - card.top1).abs() <= TOLERANCE
+            && card.top5.is_none_or(|top5_card| (top5 - top5_card).abs() <= TOLERANCE);
         well &= right;
         print(&format!(
             "{name:<22} {:<4} top-1 {top1:.2} % (reference {:.2}), top-5 {top5:.2} %{} on {} images of {}\n",

@@ -26,11 +26,11 @@ pub(in crate::ops) fn channel_affine(x: Tensor<4>, scale: Tensor<1>, shift: Tens
     let (scale, scale_node) = plain(scale.autodiff().try_into_primitive::<FlexAutodiff>()).into_parts();
     let (shift, shift_node) = plain(shift.autodiff().try_into_primitive::<FlexAutodiff>()).into_parts();
     let value = forward(&x, &scale, &shift, dims);
-    let output = match AffineBackward.prepare::<NoCheckpointing>([x_node, scale_node, shift_node]).compute_bound().stateful()
-    {
-        OpsKind::Tracked(prep) => prep.finish((x, scale, dims), value),
-        OpsKind::UnTracked(prep) => prep.finish(value),
-    };
+    let output =
+        match AffineBackward.prepare::<NoCheckpointing>([x_node, scale_node, shift_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x, scale, dims), value),
+            OpsKind::UnTracked(prep) => prep.finish(value),
+        };
     Tensor::from_primitive::<FlexAutodiff>(output)
 }
 
@@ -79,11 +79,13 @@ fn map_channels(
 ) -> FlexTensor {
     let area = (height * width).max(1);
     let mut output = vec![0.0f32; batch * channels * height * width];
-    output.par_chunks_exact_mut(area * channels).zip(values(x).par_chunks_exact(area * channels)).for_each(|(to, from)| {
-        for (channel, (to, from)) in to.chunks_exact_mut(area).zip(from.chunks_exact(area)).enumerate() {
-            map(channel, from, to);
-        }
-    });
+    output.par_chunks_exact_mut(area * channels).zip(values(x).par_chunks_exact(area * channels)).for_each(
+        |(to, from)| {
+            for (channel, (to, from)) in to.chunks_exact_mut(area).zip(from.chunks_exact(area)).enumerate() {
+                map(channel, from, to);
+            }
+        },
+    );
     from_values(output, [batch, channels, height, width])
 }
 

@@ -5,12 +5,12 @@
 //! and nothing is scattered. Each image is computed apart and the weight gradient is summed over fixed
 //! groups of images in order, so the result does not depend on the number of threads.
 
+use burn::backend::Flex;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::NoCheckpointing;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
-use burn::backend::Flex;
 use burn::tensor::Tensor;
 use pulp::Arch;
 use rayon::prelude::*;
@@ -107,8 +107,18 @@ impl<const N: usize> Backward<Flex, N> for ConvBackward {
     }
 }
 
+/// For each block of channels, a row of `BLOCK` values for each tap.
+type Blocks = Vec<Vec<[f32; BLOCK]>>;
+
+/// One phase of the input gradient: which pixels, the taps that reach them, and their values for each group.
+struct Phase {
+    place: [usize; 2],
+    offsets: Vec<usize>,
+    blocks: Vec<Blocks>,
+}
+
 /// Kernel values regrouped for [`Correlate`]: for each block of output channels, a row of `BLOCK` values for each tap.
-fn blocks(channels: usize, taps: usize, value: impl Fn(usize, usize) -> f32) -> Vec<Vec<[f32; BLOCK]>> {
+fn blocks(channels: usize, taps: usize, value: impl Fn(usize, usize) -> f32) -> Blocks {
     (0..channels)
         .step_by(BLOCK)
         .map(|first| {
@@ -126,9 +136,7 @@ fn forward(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>, g: Ge
     let ([out_h, out_w], [_, columns]) = (g.out(), g.plane());
     let (taps, offsets) = (g.taps(), g.tap_offsets());
     let blocks: Vec<_> = (0..g.groups)
-        .map(|group| {
-            blocks(g.group_out(), taps, |channel, tap| weight[(group * g.group_out() + channel) * taps + tap])
-        })
+        .map(|group| blocks(g.group_out(), taps, |channel, tap| weight[(group * g.group_out() + channel) * taps + tap]))
         .collect();
     let length = (out_h - 1) * columns + out_w;
     let pitch = length + SLACK;
@@ -171,7 +179,7 @@ fn input_gradient(gradient: &FlexTensor, weight: &FlexTensor, g: Geometry) -> Fl
     let plane_in = height_in * pitch_in;
     let length = (rows - 1) * pitch_in + columns;
     let pitch = length + SLACK;
-    let phases: Vec<([usize; 2], Vec<usize>, Vec<Vec<Vec<[f32; BLOCK]>>>)> = (0..g.stride[0])
+    let phases: Vec<Phase> = (0..g.stride[0])
         .flat_map(|a| (0..g.stride[1]).map(move |b| [a, b]))
         .map(|phase| {
             let kernel_pixels: Vec<[usize; 2]> = (phase[0]..g.kernel[0])
@@ -182,9 +190,7 @@ fn input_gradient(gradient: &FlexTensor, weight: &FlexTensor, g: Geometry) -> Fl
                 (0..g.group_out()).flat_map(|o| kernel_pixels.iter().map(move |&pixel| (o, pixel))).collect();
             let offsets = taps
                 .iter()
-                .map(|&(o, [u, v])| {
-                    o * plane_in + (reach[0] - u / g.stride[0]) * pitch_in + reach[1] - v / g.stride[1]
-                })
+                .map(|&(o, [u, v])| o * plane_in + (reach[0] - u / g.stride[0]) * pitch_in + reach[1] - v / g.stride[1])
                 .collect();
             let blocks = (0..g.groups)
                 .map(|group| {
@@ -195,7 +201,7 @@ fn input_gradient(gradient: &FlexTensor, weight: &FlexTensor, g: Geometry) -> Fl
                     })
                 })
                 .collect();
-            (phase, offsets, blocks)
+            Phase { place: phase, offsets, blocks }
         })
         .collect();
     let picture_in = g.size[0] * g.size[1];
@@ -212,11 +218,11 @@ fn input_gradient(gradient: &FlexTensor, weight: &FlexTensor, g: Geometry) -> Fl
                         planes[start..start + out_w].copy_from_slice(line);
                     }
                 }
-                for (phase, offsets, blocks) in &phases {
+                for Phase { place, offsets, blocks } in &phases {
                     for (block, image) in blocks[group].iter().zip(image.chunks_mut(BLOCK * picture_in)) {
                         arch.dispatch(Correlate { planes, offsets, weights: block, length, pitch, out: sums });
                         for (c, picture) in image.chunks_exact_mut(picture_in).enumerate() {
-                            g.join_phase(&sums[c * pitch..], pitch_in, *phase, picture);
+                            g.join_phase(&sums[c * pitch..], pitch_in, *place, picture);
                         }
                     }
                 }

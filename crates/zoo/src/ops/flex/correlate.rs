@@ -71,8 +71,9 @@ impl WithSimd for Products<'_> {
         let lanes = S::F32_LANES;
         let steps = self.length.div_ceil(lanes);
         // Slices of one length, taken before the loop, leave no bound to check inside it.
-        let runs: [&[S::f32s]; BLOCK] =
-            std::array::from_fn(|c| &S::as_simd_f32s(&self.runs[c * self.pitch..c * self.pitch + steps * lanes]).0[..steps]);
+        let runs: [&[S::f32s]; BLOCK] = std::array::from_fn(|c| {
+            &S::as_simd_f32s(&self.runs[c * self.pitch..c * self.pitch + steps * lanes]).0[..steps]
+        });
         for (offsets, out) in self.offsets.chunks(VECTORS).zip(self.out.chunks_mut(VECTORS)) {
             let x: [&[S::f32s]; VECTORS] = std::array::from_fn(|k| {
                 let offset = offsets[k.min(offsets.len() - 1)];

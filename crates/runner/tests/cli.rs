@@ -1,4 +1,5 @@
 //! What a user types, and what the program answers.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in the helpers beside them.
 
 mod common;
 

@@ -2,6 +2,7 @@
 //!
 //! On wgpu a software adapter is taken where there is no other (`BLINDFOLD_TEST_DEVICE` names one). Without a second
 //! device there is nothing to compare.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in the helpers beside them.
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! A run is the same run however often it is made, stopped or killed.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in the helpers beside them.
 
 mod common;
 

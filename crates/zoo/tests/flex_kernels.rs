@@ -1,4 +1,5 @@
 //! The flex kernels against Burn's own operations, forward and backward.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in the helpers beside them.
 
 use blindfold_zoo::ops::{channel_affine, channel_moments, conv2d};
 use burn::tensor::ops::ConvOptions;

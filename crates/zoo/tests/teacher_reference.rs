@@ -1,4 +1,5 @@
 //! Logits and input gradients of the real teachers against PyTorch in double precision (scripts/reference/teacher_reference.py).
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in the helpers beside them.
 
 use std::path::{Path, PathBuf};
 

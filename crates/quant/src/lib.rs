@@ -6,6 +6,7 @@
 //! Range + bits -> Quantizer -> Affine, Grid            integer codes and back
 //! Network + Plan + images -> Calibrator -> QuantizedNetwork -> FakeQuantTap -> logits
 //! QuantizedNetwork -> Audit                            what really passed, against the plan
+//! QuantizedNetwork + teacher + images -> LayerError    what it cost, by layer
 //! ```
 
 mod affine;
@@ -17,6 +18,7 @@ mod granularity;
 mod grid;
 mod host;
 mod interval;
+mod layer_error;
 mod network;
 mod plan;
 mod precision;
@@ -37,6 +39,7 @@ pub use families::Families;
 pub use granularity::Granularity;
 pub use grid::Grid;
 pub use interval::Range;
+pub use layer_error::{LayerError, layer_errors};
 pub use network::{Calibrator, FakeQuantTap, QuantizedNetwork, QuantizedState};
 pub use plan::{FormatConfig, Glob, LayerOverride, Plan, PluginChoice, Protocol, QuantConfig, Target};
 pub use precision::{MAX_BITS, MIN_BITS, Precision};

@@ -97,10 +97,29 @@ impl Logits {
         sum / self.values.len().max(1) as f64
     }
 
+    /// Mean over images of `KL(softmax(teacher) || softmax(self))`, in nats, at temperature 1.
+    pub(crate) fn kl_from(&self, teacher: &Self) -> f64 {
+        let sum: f64 = self
+            .rows()
+            .zip(teacher.rows())
+            .map(|(own, teacher)| {
+                let (own, teacher) = (log_softmax(own), log_softmax(teacher));
+                teacher.iter().zip(&own).map(|(t, s)| t.exp() * (t - s)).sum::<f64>()
+            })
+            .sum();
+        sum / self.rows().count().max(1) as f64
+    }
+
     /// Whether all are finite.
     pub(crate) fn is_finite(&self) -> bool {
         self.values.iter().all(|value| value.is_finite())
     }
+}
+
+fn log_softmax(row: &[f32]) -> Vec<f64> {
+    let most = row.iter().fold(f64::NEG_INFINITY, |most, &value| most.max(f64::from(value)));
+    let log_sum = row.iter().map(|&value| (f64::from(value) - most).exp()).sum::<f64>().ln();
+    row.iter().map(|&value| f64::from(value) - most - log_sum).collect()
 }
 
 fn argmax(row: &[f32]) -> usize {
@@ -128,6 +147,10 @@ mod tests {
         assert_eq!(a.accuracy(&[0, 2]), [50.0, 100.0]);
         assert_eq!(a.agreement(&b), 50.0);
         assert!((a.mse(&b) - 2.0 / 6.0).abs() < 1e-12);
+        assert_eq!(a.kl_from(&a), 0.0);
+        // Two classes: p = sigmoid(ln 3) = 3/4 against 1/2.
+        let (even, odds) = (of(2, &[0.0, 0.0]), of(2, &[3f32.ln(), 0.0]));
+        assert!((even.kl_from(&odds) - (0.75 * 1.5f64.ln() + 0.25 * 0.5f64.ln())).abs() < 1e-7);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Faults of the user's input, which end the program with exit code 2.
 
+use blindfold_distill::DistillError;
+use blindfold_quant::QuantError;
+use blindfold_synth::SynthError;
 use blindfold_zoo::{ConfigError, WeightError};
 
 use crate::data::DataError;
@@ -26,5 +29,25 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
             || cause.is::<DataError>()
             || cause.is::<CompareError>()
             || cause.downcast_ref::<RecordError>().is_some_and(RecordError::is_usage)
+            || cause.downcast_ref::<QuantError>().is_some_and(quant_is_usage)
+            || cause.downcast_ref::<DistillError>().is_some_and(distill_is_usage)
+            || cause.downcast_ref::<SynthError>().is_some_and(synth_is_usage)
     })
+}
+
+fn quant_is_usage(error: &QuantError) -> bool {
+    matches!(error, QuantError::Config(_))
+}
+
+fn distill_is_usage(error: &DistillError) -> bool {
+    match error {
+        DistillError::Config(_) | DistillError::Weights(_) => true,
+        DistillError::Quant(error) => quant_is_usage(error),
+        _ => false,
+    }
+}
+
+fn synth_is_usage(error: &SynthError) -> bool {
+    use SynthError::{NoBatchNorm, NoRealImages, Shape, TooFewRealImages};
+    matches!(error, TooFewRealImages { .. } | NoBatchNorm { .. } | Shape { .. } | NoRealImages)
 }

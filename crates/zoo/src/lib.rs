@@ -6,6 +6,7 @@
 //! ```
 
 pub mod architecture;
+mod digest;
 mod names;
 mod network;
 mod normalization;
@@ -16,7 +17,8 @@ mod rng;
 mod teacher;
 mod weights;
 
-pub use names::near_matches;
+pub use digest::sha256_hex;
+pub use names::{near_matches, with_hint};
 pub use network::{
     BatchNorm2d, Block, Conv2d, FeatureTap, Layer, Linear, Network, NetworkBuilder, NoTap, Node, NodeId, Op, Site,
     Stateless, Tap, Taps, parameter_id,

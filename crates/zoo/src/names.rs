@@ -8,9 +8,34 @@ pub fn near_matches<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Vec
     scored.into_iter().take(3).map(|(_, other)| other.to_owned()).collect()
 }
 
+/// A TOML reader's message, with the nearest known name after an unknown one.
+///
+/// ```
+/// let text = "unknown field `weigth`, expected `weight` or `bias`";
+/// assert!(blindfold_zoo::with_hint(text).ends_with("(did you mean `weight`?)"));
+/// ```
+pub fn with_hint(message: &str) -> String {
+    let unknown = ["unknown field `", "unknown variant `"].iter().find_map(|words| message.split_once(words));
+    let hint = unknown.and_then(|(_, rest)| {
+        let (name, expected) = rest.split_once('`')?;
+        near_matches(name, expected.split('`').skip(1).step_by(2)).into_iter().next()
+    });
+    match hint {
+        Some(best) => format!("{message} (did you mean `{best}`?)"),
+        None => message.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::near_matches;
+    use super::{near_matches, with_hint};
+
+    #[test]
+    fn an_unknown_field_gets_the_nearest_known_one() {
+        let text = "unknown field `iterationss`, expected one of `count`, `iterations`";
+        assert_eq!(with_hint(text), format!("{text} (did you mean `iterations`?)"));
+        assert_eq!(with_hint("something else"), "something else");
+    }
 
     #[test]
     fn the_closest_comes_first_and_strangers_do_not_come() {

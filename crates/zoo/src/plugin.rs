@@ -5,7 +5,7 @@ use std::fmt::Display;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::names::near_matches;
+use crate::names::{near_matches, with_hint};
 
 /// A fault in what the user wrote: what, where, what was found, what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -174,7 +174,7 @@ impl<T: ?Sized + 'static> Family<T> {
 pub fn parse<C: DeserializeOwned>(table: toml::Table) -> Result<C, ConfigError> {
     toml::Value::Table(table)
         .try_into()
-        .map_err(|error: toml::de::Error| ConfigError::Parse(error.to_string().trim().to_owned()))
+        .map_err(|error: toml::de::Error| ConfigError::Parse(with_hint(error.to_string().trim())))
 }
 
 /// A config struct's defaults as a table.

@@ -90,9 +90,8 @@ pub(super) fn bench(registry: Registry, args: &BenchArgs) -> Result<ExitCode> {
     trainer.step()?;
     let distill = median(args.repeat, || {
         trainer.step()?;
-        Ok(())
+        device.sync().map_err(|error| anyhow::anyhow!("{error:?}"))
     })?;
-    device.sync().map_err(|error| anyhow::anyhow!("{error:?}"))?;
 
     let threads = rayon::current_num_threads();
     let images_per_s = images.len() as f64 / evaluation;

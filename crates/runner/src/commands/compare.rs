@@ -10,7 +10,8 @@ use clap::{Args, ValueEnum};
 use super::print;
 use crate::config::Experiment;
 use crate::record::{
-    METRICS_FILE, Phase, Published, RunFolder, compare, curves, gather, plot, read_history, write_atomic,
+    METRICS_FILE, Phase, Published, Record, RunFolder, Summary, Table, compare, curves, gather, plot, read_history,
+    write_atomic,
 };
 use crate::{Project, Usage};
 
@@ -44,7 +45,7 @@ enum Format {
 pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode> {
     let project = Project::find(args.out.clone())?;
     let mut summaries = Vec::new();
-    let mut published: BTreeMap<String, Published> = BTreeMap::new();
+    let mut published: BTreeMap<(String, String), Published> = BTreeMap::new();
     for run in &args.runs {
         let folder = folder_of(&project, run)?;
         let gathered = gather(&folder)?;
@@ -52,21 +53,19 @@ pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode> {
             eprintln!("left out: {} ({:?})", skipped.path.display(), skipped.status);
         }
         let mut own: Vec<_> = gathered.runs.iter().map(|(_, summary)| summary.clone()).collect();
-        if let Ok(experiment) = Experiment::read(&project, run) {
-            let place =
-                |method: &str| experiment.methods().iter().position(|known| known == method).unwrap_or(usize::MAX);
-            own.sort_by_key(|summary| (place(&summary.method), summary.seed));
-            published.extend(experiment.published().clone());
+        let experiments = experiments_of(&project, &own);
+        arrange(&mut own, &experiments);
+        for experiment in experiments.iter().filter_map(|(_, experiment)| experiment.as_ref()) {
+            let figures = experiment.published().iter();
+            published.extend(
+                figures.map(|(method, figure)| ((experiment.name().to_owned(), method.clone()), figure.clone())),
+            );
         }
-        if args.write {
-            write_files(
-                &project,
-                run,
-                &own,
-                &folder,
-                &gathered.runs.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(),
-                args,
-            )?;
+        if args.write && own.is_empty() {
+            eprintln!("{run}: no finished run there, its table and curves stay as they are");
+        } else if args.write {
+            let paths: Vec<&Path> = gathered.runs.iter().map(|(path, _)| path.as_path()).collect();
+            write_files(&project, &stem(&folder, run), &own, &paths, &published, &args.tag)?;
         }
         summaries.extend(own);
     }
@@ -75,14 +74,53 @@ pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode> {
             Usage(format!("{}: no finished run there; `blindfold exp` makes some", args.runs.join(", "))).into()
         );
     }
-    for table in compare(&summaries, &published)? {
-        print(&match args.format {
-            Format::Md => format!("{}\n", table.to_markdown()),
-            Format::Csv => table.to_csv(),
-            Format::Json => format!("{}\n", serde_json::to_string_pretty(&table.to_json())?),
-        });
-    }
+    let tables = compare(&summaries, &published)?;
+    let text: String = match args.format {
+        Format::Md => tables.iter().map(|table| format!("{}\n", table.to_markdown())).collect(),
+        Format::Csv => tables.iter().map(Table::to_csv).collect(),
+        Format::Json => {
+            let tables: Vec<_> = tables.iter().map(Table::to_json).collect();
+            format!("{}\n", serde_json::to_string_pretty(&tables)?)
+        }
+    };
+    print(&text);
     Ok(ExitCode::SUCCESS)
+}
+
+/// The experiments of these runs in the order in which they come, with their files where they can be read.
+fn experiments_of(project: &Project, runs: &[Summary]) -> Vec<(String, Option<Experiment>)> {
+    let mut found: Vec<(String, Option<Experiment>)> = Vec::new();
+    for run in runs {
+        if found.iter().any(|(name, _)| *name == run.experiment) {
+            continue;
+        }
+        let experiment = match Experiment::read(project, &run.experiment) {
+            Ok(experiment) => Some(experiment),
+            Err(error) => {
+                if project.configs().join(format!("{}.toml", run.experiment)).is_file() {
+                    eprintln!("without the order of methods and published figures of {}: {error:#}", run.experiment);
+                }
+                None
+            }
+        };
+        found.push((run.experiment.clone(), experiment));
+    }
+    found
+}
+
+/// Puts the runs of each experiment together, its methods in the order of its file, then by seed.
+fn arrange(runs: &mut [Summary], experiments: &[(String, Option<Experiment>)]) {
+    runs.sort_by_key(|run| {
+        let at = experiments.iter().position(|(name, _)| *name == run.experiment).unwrap_or(usize::MAX);
+        let methods = experiments.get(at).and_then(|(_, experiment)| experiment.as_ref()).map(Experiment::methods);
+        let place = methods.and_then(|methods| methods.iter().position(|method| *method == run.method));
+        (at, place.unwrap_or(usize::MAX), run.seed)
+    });
+}
+
+/// What the files of these runs are named after.
+fn stem(folder: &Path, run: &str) -> String {
+    folder.file_name().map_or_else(|| run.to_owned(), |stem| stem.to_string_lossy().into_owned())
 }
 
 fn folder_of(project: &Project, run: &str) -> Result<PathBuf> {
@@ -102,17 +140,14 @@ fn folder_of(project: &Project, run: &str) -> Result<PathBuf> {
 
 fn write_files(
     project: &Project,
-    name: &str,
-    summaries: &[crate::record::Summary],
-    folder: &Path,
-    paths: &[PathBuf],
-    args: &CompareArgs,
+    stem: &str,
+    summaries: &[Summary],
+    paths: &[&Path],
+    published: &BTreeMap<(String, String), Published>,
+    tag: &str,
 ) -> Result<()> {
-    let published =
-        Experiment::read(project, name).map(|experiment| experiment.published().clone()).unwrap_or_default();
-    let stem = folder.file_name().map_or_else(|| name.to_owned(), |stem| stem.to_string_lossy().into_owned());
     let mut text = format!("<!-- made by `blindfold compare {stem} --write`; do not edit -->\n");
-    for table in compare(summaries, &published)? {
+    for table in compare(summaries, published)? {
         text += &format!("\n{}\n", table.to_markdown());
     }
     write_atomic(&project.results().join("tables").join(format!("{stem}.md")), text.as_bytes())?;
@@ -120,11 +155,11 @@ fn write_files(
     for path in paths {
         histories.push((RunFolder::read_info(path)?.method, read_history(&path.join(METRICS_FILE))?));
     }
-    let runs: Vec<(&str, &[crate::record::Record])> =
+    let runs: Vec<(&str, &[Record])> =
         histories.iter().map(|(method, records)| (method.as_str(), records.as_slice())).collect();
-    let lines = curves(&runs, Phase::Eval, &args.tag);
+    let lines = curves(&runs, Phase::Eval, tag);
     if lines.iter().any(|curve| curve.points.len() > 1) {
-        let picture = plot(&stem, &args.tag, &lines)?;
+        let picture = plot(stem, tag, &lines)?;
         write_atomic(&project.results().join("curves").join(format!("{stem}.svg")), picture.as_bytes())?;
     }
     Ok(())

@@ -78,29 +78,47 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
     let mut finished: Vec<Summary> = Vec::new();
     let mut unmeasured = None;
     let mut last = None;
+    let mut failed = None;
     for config in &runs {
         if interrupt::asked() {
             return Ok(stopped(&overrides));
         }
-        match run_once(&context, config, &overrides.join(" "), args.fresh)? {
-            Outcome::Finished(path, summary) => {
+        // A control that lacks its data does not keep the data-free methods from running, unless it was asked for by name.
+        if args.methods.is_empty()
+            && let Some(missing) = context.lacks_real_images(config)?
+        {
+            console.line(&format!("left out: {} (uses real data): {missing}", config.method.name));
+            continue;
+        }
+        match run_once(&context, config, &overrides.join(" "), args.fresh) {
+            Ok(Outcome::Finished(path, summary)) => {
                 if !summary.accuracy_measured {
                     unmeasured = summary.accuracy_note.clone();
                 }
                 finished.push(*summary);
                 last = Some(path);
             }
-            Outcome::Interrupted(path) => {
+            Ok(Outcome::Interrupted(path)) => {
                 eprintln!("stopped; {} is kept", path.display());
                 return Ok(stopped(&overrides));
             }
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
         }
     }
-    for table in compare(&finished, experiment.published())? {
+    let published = experiment.published().iter();
+    let published =
+        published.map(|(method, figure)| ((experiment.name().to_owned(), method.clone()), figure.clone())).collect();
+    for table in compare(&finished, &published)? {
         print(&format!("\n{}\n", table.to_markdown()));
     }
     if let Some(note) = unmeasured {
         eprintln!("\naccuracy was not measured: {note}");
+    }
+    if let Some(error) = failed {
+        return Err(error);
     }
     if let Some(path) = last {
         print(&format!("{}\n", path.display()));
@@ -138,8 +156,18 @@ fn rename(name: &mut String, args: &ExpArgs) {
 }
 
 fn stopped(arguments: &[String]) -> ExitCode {
-    eprintln!("to go on, type the same again:\n  {}", arguments.join(" "));
+    eprintln!("to go on, type the same again:\n  {}", again(arguments));
     ExitCode::from(1)
+}
+
+/// The command that goes on: the same arguments, quoted for a shell, without `--fresh`.
+pub(super) fn again(arguments: &[String]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_./=,:+-".contains(c);
+    let quote = |argument: &String| match argument.chars().all(plain) && !argument.is_empty() {
+        true => argument.clone(),
+        false => format!("'{}'", argument.replace('\'', "'\\''")),
+    };
+    arguments.iter().filter(|argument| *argument != "--fresh").map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// `7`, `1,2,5`, `1..5` and `1..=5`: ranges include both ends.
@@ -165,6 +193,12 @@ fn parse_seeds(text: &str) -> Result<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_command_that_goes_on_is_quoted_and_does_not_start_over() {
+        let arguments = ["blindfold", "exp", "x", "--fresh", "--set", "a={ b = 'c' }"].map(str::to_owned);
+        assert_eq!(again(&arguments), r"blindfold exp x --set 'a={ b = '\''c'\'' }'");
+    }
 
     #[test]
     fn seeds_are_single_listed_or_a_range_with_both_ends() {

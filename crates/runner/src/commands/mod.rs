@@ -8,6 +8,7 @@ mod describe;
 mod doctor;
 mod exp;
 mod list;
+mod rebuild;
 mod teacher;
 
 use std::ffi::OsString;
@@ -53,6 +54,8 @@ enum Command {
     Teacher(teacher::TeacherArgs),
     /// A table of finished runs.
     Compare(compare::CompareArgs),
+    /// Make TensorBoard events and metrics.csv of run folders anew from their metrics.jsonl.
+    Rebuild(rebuild::RebuildArgs),
     /// Time the engine: evaluation, one ZeroQ step, one distillation step of ResNet-20.
     Bench(bench::BenchArgs),
     /// Show devices, folders, data and what is missing.
@@ -106,6 +109,7 @@ fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -
         Command::Data(args) => data::data(&registry, &args),
         Command::Teacher(args) => teacher::teacher(registry, &args),
         Command::Compare(args) => compare::compare_runs(&args),
+        Command::Rebuild(args) => rebuild::rebuild(&registry, &args),
         Command::Bench(args) => bench::bench(registry, &args),
         Command::Doctor(args) => doctor::doctor(&registry, &args),
     };

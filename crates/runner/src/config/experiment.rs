@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use blindfold_zoo::near_matches;
+use blindfold_zoo::{near_matches, with_hint};
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -89,6 +89,9 @@ impl Experiment {
                 (true, Some(method)) => vec![method.to_owned()],
                 _ => methods,
             };
+        if seeds.is_empty() {
+            return Err(Usage("`experiment.seeds` is empty: name at least one, such as [1]".to_owned()).into());
+        }
         if methods.is_empty() {
             return Err(
                 Usage("`experiment.methods` is empty: name at least one, such as [\"zeroq\"]".to_owned()).into()
@@ -181,12 +184,19 @@ impl Experiment {
             merge(&mut table, fast);
         }
         for assignment in sets {
+            if assignment.trim_start().starts_with("seed=") {
+                return Err(Usage("--set seed: use --seed or --seeds".to_owned()).into());
+            }
             set_key(&mut table, assignment)?;
         }
-        table.insert("seed".to_owned(), Value::Integer(seed as i64));
-        let config: RunConfig = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-            Usage(format!("{} / {method}: {}", self.name, error.to_string().trim()))
+        let whole = i64::try_from(seed).map_err(|_| {
+            Usage(format!("seed {seed}: TOML holds whole numbers up to {}: write a smaller seed", i64::MAX))
         })?;
+        table.insert("seed".to_owned(), Value::Integer(whole));
+        let config: RunConfig = Value::Table(table).try_into().map_err(|error: toml::de::Error| {
+            Usage(format!("{} / {method}: {}", self.name, with_hint(error.to_string().trim())))
+        })?;
+        config.validate().map_err(|error| Usage(format!("{} / {method}: {error}", self.name)))?;
         Ok(config)
     }
 }

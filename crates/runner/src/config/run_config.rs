@@ -2,7 +2,7 @@
 
 use blindfold_distill::StudentConfig;
 use blindfold_quant::QuantConfig;
-use blindfold_zoo::{ArchitectureTable, Normalization};
+use blindfold_zoo::{ArchitectureTable, ConfigError, Normalization};
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -12,6 +12,9 @@ use toml::Table;
 pub struct RunConfig {
     /// The seed of all random streams.
     pub seed: u64,
+    /// The device that computed the run; written by the run itself, so that another device is another run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<String>,
     /// What the run belongs to.
     pub experiment: ExperimentTable,
     /// Which way through the pipeline.
@@ -30,6 +33,26 @@ pub struct RunConfig {
     /// How accuracy is measured.
     #[serde(default)]
     pub evaluation: EvaluationTable,
+}
+
+impl RunConfig {
+    /// Checks the numbers that no plugin looks at.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with the key.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let evaluation = &self.evaluation;
+        let counts = [
+            ("evaluation.batch", evaluation.batch),
+            ("evaluation.calibration_batch", evaluation.calibration_batch),
+            ("evaluation.every", evaluation.every),
+            ("data.limit", self.data.limit.unwrap_or(1)),
+        ];
+        match counts.into_iter().find(|(_, count)| *count == 0) {
+            Some((key, _)) => Err(ConfigError::invalid(key, 0, "write at least 1")),
+            None => Ok(()),
+        }
+    }
 }
 
 /// The `[experiment]` table, resolved.
@@ -70,6 +93,9 @@ pub struct MethodTable {
 pub struct TeacherTable {
     /// A name of the catalogue, or one to give to `file`.
     pub name: String,
+    /// SHA-256 of its parameters; written by the run itself, and checked where it is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
     /// A weight file of your own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<std::path::PathBuf>,

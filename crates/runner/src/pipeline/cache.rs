@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use blindfold_synth::ImageSet;
-use sha2::{Digest, Sha256};
+use blindfold_zoo::sha256_hex;
 
 use crate::record::{Record, read_history, write_atomic};
 
@@ -19,7 +19,7 @@ pub(crate) struct CacheSlot {
 impl CacheSlot {
     /// The slot for what depends on exactly `identity`.
     pub(crate) fn new(folder: &Path, identity: &str) -> Self {
-        let key: String = Sha256::digest(identity.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = sha256_hex(identity.as_bytes());
         let stem = &key[..32];
         Self {
             images: folder.join(format!("{stem}.safetensors")),

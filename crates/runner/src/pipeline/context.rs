@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::Result;
 use blindfold_synth::RealImages;
 
-use crate::config::{DataTable, TeacherTable};
+use crate::config::{DataTable, RunConfig, TeacherTable};
 use crate::data::{DataError, DataHome, Split};
 use crate::device::NamedDevice;
 use crate::evaluate::Logits;
@@ -31,6 +31,7 @@ pub struct Context {
     pub console: Console,
     teachers: Mutex<HashMap<String, Teacher>>,
     test_sets: Mutex<HashMap<String, TestSet>>,
+    real_images: Mutex<HashMap<String, Arc<RealImages>>>,
     logits: Mutex<HashMap<String, Arc<Logits>>>,
 }
 
@@ -45,6 +46,7 @@ impl Context {
             console,
             teachers: Mutex::default(),
             test_sets: Mutex::default(),
+            real_images: Mutex::default(),
             logits: Mutex::default(),
         }
     }
@@ -77,10 +79,36 @@ impl Context {
     }
 
     /// The real images of the control `real`.
-    pub(crate) fn real_images(&self, table: &DataTable) -> Result<RealImages> {
+    pub(crate) fn real_images(&self, table: &DataTable) -> Result<Arc<RealImages>, DataError> {
+        let key = format!("{} {:?}", table.name, table.table);
+        if let Some(images) = lock(&self.real_images).get(&key) {
+            return Ok(images.clone());
+        }
         let data =
             self.registry.data_sets.build(&table.name, table.table.clone()).map_err(|error| error.within("data"))?;
-        Ok(data.load(Split::Subset, &self.home)?)
+        let images = Arc::new(data.load(Split::Subset, &self.home)?);
+        lock(&self.real_images).insert(key, images.clone());
+        Ok(images)
+    }
+
+    /// Whether a method's images are real ones that are not at hand: what is missing, and how to get it.
+    ///
+    /// # Errors
+    /// Faults of the configuration and of files that are there.
+    pub fn lacks_real_images(&self, config: &RunConfig) -> Result<Option<String>> {
+        let source = self
+            .registry
+            .sources
+            .build(&config.images.source, config.images.table.clone())
+            .map_err(|error| error.within("images"))?;
+        if !source.needs_real() {
+            return Ok(None);
+        }
+        match self.real_images(&config.data) {
+            Ok(_) => Ok(None),
+            Err(error @ DataError::Missing { .. }) => Ok(Some(error.to_string())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// Logits that are the same for all runs (the teacher's), computed once.

@@ -4,20 +4,20 @@ use std::time::Instant;
 
 use anyhow::Result;
 use blindfold_synth::{ImageSet, Progress, Request, Step, SynthError, cache_identity};
-use blindfold_zoo::merge_defaults;
+use blindfold_zoo::{merge_defaults, sha256_hex};
 
 use super::cache::CacheSlot;
 use super::context::Context;
 use crate::config::{DataTable, SourceTable};
 use crate::interrupt;
-use crate::record::{Phase, Record, Task};
+use crate::record::{Phase, Record, Task, Versions};
 use crate::teachers::Teacher;
 
 /// Images with the story of their making.
 pub(crate) struct MadeImages {
     pub(crate) images: ImageSet,
     pub(crate) records: Vec<Record>,
-    /// SHA-256 of what they depend on.
+    /// SHA-256 of what they depend on; of the images themselves where they are real.
     pub(crate) key: String,
     /// Whether data was used.
     pub(crate) real: bool,
@@ -69,17 +69,16 @@ pub(crate) fn make(
     let entry = *context.registry.sources.get(&source.source).map_err(|error| error.within("images"))?;
     let built = (entry.build)(source.table.clone()).map_err(|error| error.within(&source.source).within("images"))?;
     let table = merge_defaults((entry.defaults)(), source.table.clone());
-    let mut identity = cache_identity(&teacher.hash, &source.source, &table, seed);
-    if built.needs_real() {
-        identity += &format!("data {} {:?}\n", data.name, data.table);
-    }
-    identity += &format!("device {}\n", context.device.name);
+    let versions = Versions::current();
+    let identity = cache_identity(&teacher.hash, &source.source, &table, seed)
+        + &format!("device {}\nblindfold {}\nburn {}\n", context.device.name, versions.blindfold, versions.burn);
     let slot = CacheSlot::new(&context.project.cache().join("images"), &identity);
     let real = built.needs_real();
     let batch = table.get("batch").and_then(toml::Value::as_integer).map_or(built.count(), |batch| batch as usize);
     let batches = built.count().div_ceil(batch.max(1)).max(1);
     let passes = |records: &[Record]| (records.len() / batches * built.count()) as u64;
-    if let Some((images, records)) = slot.read() {
+    // Real images are never written into the cache.
+    if let Some((images, records)) = slot.read().filter(|_| !real) {
         context.console.line(&format!("{label} {} images of {} from the cache", images.len(), source.source));
         return Ok(Some(MadeImages { passes: passes(&records), images, records, key: slot.key, real }));
     }
@@ -92,7 +91,7 @@ pub(crate) fn make(
         teacher: &teacher.network,
         normalization: &teacher.normalization,
         seed,
-        real: real_images.as_ref(),
+        real: real_images.as_deref(),
         progress: &mut report,
     };
     let images = match built.synthesize(request) {
@@ -105,6 +104,11 @@ pub(crate) fn make(
     };
     let Report { task, records, .. } = report;
     task.end(&format!("{} images of {}", images.len(), source.source));
-    slot.write(&images, &records)?;
-    Ok(Some(MadeImages { passes: passes(&records), images, records, key: slot.key, real }))
+    let key = if real {
+        sha256_hex(&images.to_bytes()?)
+    } else {
+        slot.write(&images, &records)?;
+        slot.key
+    };
+    Ok(Some(MadeImages { passes: passes(&records), images, records, key, real }))
 }

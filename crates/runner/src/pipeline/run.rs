@@ -3,28 +3,30 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use blindfold_distill::{Phase as StudentPhase, StudentTrainer};
-use blindfold_quant::{Audit, Plan, QuantizedNetwork};
+use blindfold_quant::{Audit, LayerError, Plan, QuantizedNetwork, layer_errors};
 use blindfold_synth::{ImageSet, grid};
+use blindfold_zoo::Network;
 use toml::Value;
 
 use super::checkpoint::Checkpoint;
 use super::context::Context;
 use super::images::{MadeImages, make};
 use super::stage::{Judge, Progressed, Verdict};
-use crate::config::RunConfig;
+use crate::config::{RunConfig, SourceTable};
 use crate::interrupt;
 use crate::record::{
     OpenRequest, Opened, Phase, Record, Recorder, RunFolder, RunIdentity, Sample, Summary, build_sinks, config_hash,
 };
+use crate::teachers::Teacher;
 
 /// The checkpoint within a run folder.
 const CHECKPOINT: &str = "checkpoints/last.bin";
 /// Images on the sample grid, and its columns.
 const GRID: (usize, usize) = (64, 8);
-/// The seed of the held-out images, the same for all runs.
-const HELD_OUT_SEED: u64 = 0;
+/// The seed of the held-out images, the same for all runs and none that a file can name.
+const HELD_OUT_SEED: u64 = u64::MAX;
 
 /// How a run ended.
 #[derive(Debug, Clone)]
@@ -40,27 +42,18 @@ pub enum Outcome {
 /// # Errors
 /// Faults of the input (exit code 2) and of the run (exit code 1); the run folder then says FAILED and why.
 pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: bool) -> Result<Outcome> {
-    let table = match Value::try_from(config).context("the configuration cannot be written as TOML")? {
-        Value::Table(table) => table,
-        _ => unreachable!("a struct is written as a table"),
-    };
     // Everything of the user's that can be wrong is looked at before the folder is made.
     let teacher = context.teacher(&config.teacher)?;
+    let config = &pinned(config, &teacher, context)?;
+    let Value::Table(table) = Value::try_from(config).context("the configuration cannot be written as TOML")? else {
+        return Err(anyhow!("the configuration is not a table"));
+    };
     let test = context.test_set(&config.data)?;
     if let Ok(images) = &test {
         check_fit(config, &teacher.network, images)?;
     }
     let plan = Plan::new(&config.quant, &teacher.network, &context.registry.quant)?;
-    for source in [&config.images, &config.evaluation.held_out] {
-        let built = context
-            .registry
-            .sources
-            .build(&source.source, source.table.clone())
-            .map_err(|error| error.within("images"))?;
-        if built.needs_real() {
-            context.real_images(&config.data)?;
-        }
-    }
+    check_images(context, config, &teacher.network)?;
     let sinks = build_sinks(&context.registry.sinks, &config.experiment.sinks)?;
     let path = RunFolder::path_of(&context.project.runs(), &config.experiment.name, &config.method.name, config.seed);
     let identity = RunIdentity {
@@ -76,6 +69,7 @@ pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: b
         overrides,
         work_tree: context.project.root(),
         fresh,
+        remeasure: test.is_ok(),
     };
     let mut folder = match RunFolder::open(&path, request)? {
         Opened::Finished(path) => {
@@ -97,14 +91,51 @@ pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: b
         }
         Ok(None) => Ok(Outcome::Interrupted(folder.interrupt()?)),
         Err(error) => {
-            tracing::error!("{error:#}");
             folder.fail(&format!("{error:#}"))?;
             Err(error)
         }
     }
 }
 
-fn check_fit(config: &RunConfig, network: &blindfold_zoo::Network, images: &blindfold_synth::RealImages) -> Result<()> {
+/// The configuration with the teacher's content and the device in it: another of either is another run.
+fn pinned(config: &RunConfig, teacher: &Teacher, context: &Context) -> Result<RunConfig> {
+    let mut config = config.clone();
+    if let Some(hash) = config.teacher.hash.replace(teacher.hash.clone()).filter(|hash| *hash != teacher.hash) {
+        let message = format!(
+            "`teacher.hash`: the configuration was made with a teacher {} of content {hash}, here it has {}: take the same weights, or leave the key out",
+            teacher.name, teacher.hash
+        );
+        return Err(crate::Usage(message).into());
+    }
+    config.device = Some(context.device.name.clone());
+    Ok(config)
+}
+
+/// Whether the images can be made and trained on, as far as that can be said before.
+fn check_images(context: &Context, config: &RunConfig, network: &Network) -> Result<()> {
+    let build = |source: &SourceTable, place: &str| {
+        let built = context.registry.sources.build(&source.source, source.table.clone());
+        built.map_err(|error| error.within(place))
+    };
+    let source = build(&config.images, "images")?;
+    if source.needs_real() {
+        context.real_images(&config.data)?;
+    }
+    if build(&config.evaluation.held_out, "evaluation.held_out")?.needs_real() {
+        let message = "`evaluation.held_out.source`: held-out images are synthetic: name a source that needs no data";
+        return Err(crate::Usage(message.to_owned()).into());
+    }
+    if let Some(distill) = &config.distill {
+        distill.validate(source.count(), network.input_shape()).map_err(|error| error.within("distill"))?;
+        for loss in &distill.loss {
+            let built = context.registry.losses.build(&loss.kind, loss.options.clone());
+            built.map_err(|error| error.within("distill.loss"))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_fit(config: &RunConfig, network: &Network, images: &blindfold_synth::RealImages) -> Result<()> {
     if images.shape != network.input_shape() || images.classes != network.classes() {
         return Err(crate::Usage(format!(
             "the data set {} has images of {:?} in {} classes, the teacher {} takes {:?} and knows {} classes: name the data set that the teacher was trained on",
@@ -127,11 +158,10 @@ fn live(
     folder: &mut RunFolder,
     sinks: Vec<Box<dyn crate::record::MetricSink>>,
     plan: Plan,
-    teacher: &crate::teachers::Teacher,
+    teacher: &Teacher,
     test: super::context::TestSet,
 ) -> Result<Option<Summary>> {
-    let began = Instant::now();
-    let checkpoint = read_checkpoint(folder)?;
+    let mut checkpoint = read_checkpoint(folder)?;
     let label = format!("{}/{}", config.method.name, config.seed);
     let held_out = &config.evaluation.held_out;
     let Some(held_out) = make(context, held_out, &config.data, teacher, HELD_OUT_SEED, "held-out")? else {
@@ -140,13 +170,17 @@ fn live(
     let Some(made) = make(context, &config.images, &config.data, teacher, config.seed, &label)? else {
         return Ok(None);
     };
-    let synth_seconds = began.elapsed().as_secs_f64();
+    if checkpoint.is_some() && folder.info().images_sha256.as_ref().is_some_and(|key| *key != made.key) {
+        context.console.line(&format!("{label} starts over: its images are not those of its checkpoint"));
+        checkpoint = None;
+    }
     let keep = checkpoint.as_ref().map_or(0, |(checkpoint, _)| checkpoint.position);
     let mut recorder = Recorder::open(folder, sinks, keep)?;
     folder.update(|info| {
         info.teacher_sha256 = Some(teacher.hash.clone());
         info.images_sha256 = Some(made.key.clone());
-        info.add_wall("synth", synth_seconds);
+        // What the images cost when they were made, whether that was now or for an earlier run.
+        info.wall_seconds.insert("synth".to_owned(), made.records.last().map_or(0.0, |record| record.wall));
     })?;
     let judge = Judge::new(context, teacher, config, test.as_ref().ok().cloned(), &held_out.images, &held_out.key)?;
     let shown = made.images.len().min(GRID.0);
@@ -172,7 +206,10 @@ fn live(
     let batches = made.images.batches(config.evaluation.calibration_batch, device);
     let student = QuantizedNetwork::calibrate(teacher.network.clone(), plan, batches)?;
     let first = made.images.tensor(0..made.images.len().min(config.evaluation.batch), device);
-    folder.write("audit.md", Audit::of(&student, Some(first))?.to_markdown().as_bytes())?;
+    folder.write("audit.md", Audit::of(&student, Some(first.clone()))?.to_markdown().as_bytes())?;
+    if keep == 0 {
+        recorder.record(&layers(Phase::Calibrate, 0, &layer_errors(&student, &teacher.network, first)?))?;
+    }
     let mut passes = made.passes + made.images.len() as u64;
     folder.update(|info| info.add_wall("calibrate", calibrating.elapsed().as_secs_f64()))?;
 
@@ -211,7 +248,7 @@ fn live(
 #[allow(clippy::too_many_arguments)]
 fn summary(
     config: &RunConfig,
-    teacher: &crate::teachers::Teacher,
+    teacher: &Teacher,
     judge: &Judge<'_>,
     made: &MadeImages,
     progressed: Progressed,
@@ -307,7 +344,9 @@ impl Fit<'_> {
             let note = format!("loss {:.4}", step.total);
             task.set(trainer.position() as u64, &note);
             if let Some(epoch) = finished_epoch(&trainer) {
-                if epoch % self.config.evaluation.every == 0 || trainer.is_done() {
+                if !epoch.is_multiple_of(self.config.evaluation.every) && !trainer.is_done() {
+                    task.epoch(&format!("epoch {epoch}: {note}"));
+                } else {
                     let verdict = self.judge.judge(&trainer.student())?;
                     progressed.take(epoch as u64, verdict);
                     recorder.record(&verdict.record(trainer.position() as u64, epoch as u64, wall))?;
@@ -335,15 +374,31 @@ impl Fit<'_> {
     fn save(
         &self,
         folder: &RunFolder,
-        recorder: &Recorder,
+        recorder: &mut Recorder,
         trainer: &StudentTrainer,
         progressed: &Progressed,
         wall: f64,
     ) -> Result<()> {
+        recorder.sync()?;
         let checkpoint = Checkpoint { position: recorder.position(), progressed: progressed.clone(), wall };
         folder.write(CHECKPOINT, &checkpoint.to_bytes(&trainer.to_bytes()?)?)?;
         Ok(())
     }
+}
+
+/// A record of every layer's errors.
+fn layers(phase: Phase, step: u64, errors: &[LayerError]) -> Record {
+    errors.iter().fold(Record::new(phase, step, 0.0), |record, error| {
+        let values = [
+            ("weight_mse", error.weight_mse),
+            ("sqnr_db", error.weight_sqnr_db),
+            ("activation_mse", error.activation_mse),
+        ];
+        values.into_iter().fold(record, |record, (name, value)| match value {
+            Some(value) => record.with(format!("quant/{}/{name}", error.layer), value),
+            None => record,
+        })
+    })
 }
 
 /// The epoch of training that the latest step ended, counted from 1.

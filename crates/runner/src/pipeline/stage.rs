@@ -1,6 +1,7 @@
 //! Measuring a student, and what the epochs of a training have shown so far.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Result, bail};
 use blindfold_quant::QuantizedNetwork;
@@ -32,6 +33,10 @@ pub(crate) struct Verdict {
     pub(crate) agreement: f64,
     /// Squared error of the logits there.
     pub(crate) logit_mse: f64,
+    /// Divergence of the class probabilities there.
+    pub(crate) kl: f64,
+    /// Images through the student in a second.
+    pub(crate) images_per_s: f64,
     /// Agreement on the test set, percent.
     pub(crate) test_agreement: Option<f64>,
 }
@@ -98,6 +103,7 @@ impl<'a> Judge<'a> {
     /// Measures a student.
     pub(crate) fn judge(&self, student: &QuantizedNetwork) -> Result<Verdict> {
         let student = student.for_evaluation()?;
+        let began = Instant::now();
         let device = &self.context.device.device;
         let forward = |images| student.forward(images);
         let (held_out, answers) = &self.held_out;
@@ -105,7 +111,7 @@ impl<'a> Judge<'a> {
         if !own.is_finite() {
             bail!("the student's logits are not finite: its training diverged; lower distill.lr");
         }
-        let (agreement, logit_mse) = (own.agreement(answers), own.mse(answers));
+        let (agreement, logit_mse, kl) = (own.agreement(answers), own.mse(answers), own.kl_from(answers));
         let (accuracy, test_agreement) = match &self.test {
             None => (None, None),
             Some((images, count, answers)) => {
@@ -114,7 +120,9 @@ impl<'a> Judge<'a> {
                 (Some(own.accuracy(&images.labels[..*count])), Some(own.agreement(answers)))
             }
         };
-        Ok(Verdict { accuracy, agreement, logit_mse, test_agreement })
+        let images = held_out.len() + self.test.as_ref().map_or(0, |(_, count, _)| *count);
+        let images_per_s = images as f64 / began.elapsed().as_secs_f64();
+        Ok(Verdict { accuracy, agreement, logit_mse, kl, images_per_s, test_agreement })
     }
 }
 
@@ -124,7 +132,9 @@ impl Verdict {
         let mut record = Record::new(Phase::Eval, step, wall)
             .at_epoch(epoch)
             .with("student/agreement", self.agreement)
-            .with("student/logit_mse", self.logit_mse);
+            .with("student/logit_mse", self.logit_mse)
+            .with("student/kl", self.kl)
+            .with("perf/images_per_s", self.images_per_s);
         if let Some([top1, top5]) = self.accuracy {
             record = record.with("student/top1", top1).with("student/top5", top5);
         }

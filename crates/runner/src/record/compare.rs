@@ -56,11 +56,14 @@ pub enum CompareError {
 
 /// Tables of these runs: one for each test set, teacher and bit width; in it a row for each method (of each experiment), with
 /// mean and standard deviation (n - 1) over its seeds. Data-free methods come first, otherwise rows keep the order in which
-/// their runs are given. `published` is by method.
+/// their runs are given. `published` is by experiment and method: a figure belongs to its experiment's teacher and bits.
 ///
 /// # Errors
 /// [`CompareError`].
-pub fn compare(runs: &[Summary], published: &BTreeMap<String, Published>) -> Result<Vec<Table>, CompareError> {
+pub fn compare(
+    runs: &[Summary],
+    published: &BTreeMap<(String, String), Published>,
+) -> Result<Vec<Table>, CompareError> {
     grouped(runs.iter(), |run| [&run.dataset, &run.teacher, &run.network, &run.bits])
         .into_iter()
         .map(|runs| table(&runs, published))
@@ -83,7 +86,7 @@ fn grouped<'a, K: PartialEq>(
     groups.into_iter().map(|(_, members)| members).collect()
 }
 
-fn table(runs: &[&Summary], published: &BTreeMap<String, Published>) -> Result<Table, CompareError> {
+fn table(runs: &[&Summary], published: &BTreeMap<(String, String), Published>) -> Result<Table, CompareError> {
     let first = runs[0];
     let mut protocols: BTreeMap<&str, &str> = BTreeMap::new();
     for run in runs {
@@ -131,7 +134,7 @@ fn places(rows: &[Row]) -> BTreeMap<String, Vec<String>> {
     places
 }
 
-fn row(runs: &[&Summary], published: &BTreeMap<String, Published>) -> Result<Row, CompareError> {
+fn row(runs: &[&Summary], published: &BTreeMap<(String, String), Published>) -> Result<Row, CompareError> {
     let first = runs[0];
     let (experiment, method) = (first.experiment.clone(), first.method.clone());
     let mut seeds: Vec<u64> = runs.iter().map(|run| run.seed).collect();
@@ -155,7 +158,7 @@ fn row(runs: &[&Summary], published: &BTreeMap<String, Published>) -> Result<Row
         final_top1: over(|run| run.student_top1),
         best_on_test_top1: over(|run| run.best_on_test.as_ref().and_then(|best| best.top1)),
         drop: over(|run| Some(run.fp_top1? - run.student_top1?)),
-        published_drop: published.get(&method).cloned(),
+        published_drop: published.get(&(experiment.clone(), method.clone())).cloned(),
         agreement: over(|run| run.agreement),
         measured_on: first.measured_on.clone().filter(|_| first.agreement.is_some()),
         image_passes: over(|run| run.image_passes.map(|passes| passes as f64)),
@@ -189,11 +192,15 @@ mod tests {
         summary.with_accuracy([91.73, 99.0], [top1, 98.0])
     }
 
+    fn figure(experiment: &str, drop: f64, source: &str) -> ((String, String), Published) {
+        ((experiment.to_owned(), "zeroq".to_owned()), Published { drop, source: source.to_owned() })
+    }
+
     #[test]
     fn means_and_deviations_equal_those_computed_by_hand() {
         let real = Summary { uses_real_data: true, ..run("real", 1, 88.0) };
         let runs = [real, run("zeroq", 3, 88.73), run("zeroq", 1, 86.73), run("zeroq", 2, 87.73)];
-        let published = BTreeMap::from([("zeroq".to_owned(), Published { drop: 14.59, source: "AIT, fig.".into() })]);
+        let published = BTreeMap::from([figure("cifar10-w4a4", 14.59, "AIT, fig.")]);
         let tables = compare(&runs, &published).unwrap();
         assert_eq!(tables.len(), 1);
         let [zeroq, real] = tables[0].rows.as_slice() else { panic!() };
@@ -240,6 +247,24 @@ mod tests {
         let methods: Vec<&str> = tables[0].rows.iter().map(|row| row.method.as_str()).collect();
         assert_eq!(methods, ["cifar10-w4a4/zeroq", "cifar10-w4a4-long/zeroq"]);
         assert!(tables[1].caption.contains("resnet56-cifar10"));
+    }
+
+    #[test]
+    fn a_published_figure_stands_beside_its_own_experiment_only() {
+        let of = |experiment: &str, bits: &str| Summary {
+            experiment: experiment.into(),
+            bits: bits.into(),
+            ..run("zeroq", 1, 87.0)
+        };
+        let runs = [of("w4a4", "W4A4"), of("w4a4-long", "W4A4"), of("w3a3", "W3A3")];
+        let published = BTreeMap::from([figure("w3a3", 30.0, "three bits"), figure("w4a4", 14.59, "four bits")]);
+        let tables = compare(&runs, &published).unwrap();
+        let drops: Vec<Vec<Option<f64>>> = tables
+            .iter()
+            .map(|table| table.rows.iter().map(|row| row.published_drop.as_ref().map(|found| found.drop)).collect())
+            .collect();
+        assert_eq!(drops, [vec![Some(14.59), None], vec![Some(30.0)]]);
+        assert!(!tables[0].to_markdown().contains("three bits") && tables[1].to_markdown().contains("three bits"));
     }
 
     #[test]

@@ -59,14 +59,6 @@ impl Console {
         }
     }
 
-    /// Runs something that writes to the terminal itself, with the bars out of its way.
-    pub fn suspend<T>(&self, run: impl FnOnce() -> T) -> T {
-        match &self.kind {
-            Kind::Bars { bars, .. } => bars.suspend(run),
-            _ => run(),
-        }
-    }
-
     /// Begins a task of `total` steps, of which `done` were made in an earlier life.
     pub fn task(&self, name: &str, total: u64, done: u64) -> Task {
         let bar = match &self.kind {

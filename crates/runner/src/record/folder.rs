@@ -1,6 +1,7 @@
 //! The folder of one run: `<results>/runs/<experiment>/<method>/seed-<n>/`.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -36,12 +37,14 @@ pub struct OpenRequest<'a> {
     pub work_tree: &'a Path,
     /// Move whatever run is there aside, finished or not.
     pub fresh: bool,
+    /// Accuracy can be measured now: make a finished run again whose summary says that it was not.
+    pub remeasure: bool,
 }
 
 /// What opening found.
 #[derive(Debug)]
 pub enum Opened {
-    /// Nothing: the run begins.
+    /// Nothing, or a run that was moved aside: the run begins.
     New(RunFolder),
     /// An unfinished run of the same configuration, which goes on from its last checkpoint.
     Resume(RunFolder),
@@ -68,6 +71,10 @@ impl RunFolder {
     /// The folder of a new run appears at once, with run.json (status RUNNING), config.toml and overrides.txt in it. A run
     /// whose process was killed still says RUNNING and is taken up like an interrupted one.
     ///
+    /// Three runs are moved aside, to `<name>.old-<n>`, and begun anew: any when [`fresh`](OpenRequest::fresh) asks for it; one
+    /// of another configuration that FAILED before its first checkpoint, since there is nothing to go on from; with
+    /// [`remeasure`](OpenRequest::remeasure), a finished one whose accuracy was not measured.
+    ///
     /// # Errors
     /// [`RecordError::Differs`] for a run of another configuration, [`RecordError::Locked`] when another process writes the
     /// folder, [`RecordError::NotARunFolder`], [`RecordError::Format`] for a damaged run.json, [`RecordError::Io`].
@@ -83,17 +90,21 @@ impl RunFolder {
         }
         let lock = Lock::acquire(path)?;
         if request.fresh {
-            move_aside(path)?;
-            drop(lock);
-            return Self::create(path, request).map(Opened::New);
+            return Self::replace(path, lock, request);
         }
         let mut info: RunInfo = read_json(&path.join(RUN_FILE))?;
         if info.config_sha256 != request.config_hash {
+            if info.status == Status::Failed && !has_checkpoint(path)? {
+                return Self::replace(path, lock, request);
+            }
             let old = read_table(&path.join(CONFIG_FILE))?;
             let differences = differences(&old, request.config);
             return Err(RecordError::Differs { path: path.to_owned(), differences });
         }
         if info.status == Status::Completed {
+            if request.remeasure && !Self::read_summary(path)?.accuracy_measured {
+                return Self::replace(path, lock, request);
+            }
             return Ok(Opened::Finished(path.to_owned()));
         }
         for folder in [path.to_owned(), path.join(CHECKPOINTS_FOLDER), path.join(SAMPLES_FOLDER)] {
@@ -106,6 +117,13 @@ impl RunFolder {
         let mut run = Self { path: path.to_owned(), info, _lock: lock };
         run.update(|_| {})?;
         Ok(Opened::Resume(run))
+    }
+
+    /// Moves the run at `path` aside, gives its lock back and begins a new one.
+    fn replace(path: &Path, lock: Lock, request: OpenRequest<'_>) -> Result<Opened, RecordError> {
+        move_aside(path)?;
+        drop(lock);
+        Self::create(path, request).map(Opened::New)
     }
 
     fn create(path: &Path, request: OpenRequest<'_>) -> Result<Self, RecordError> {
@@ -143,11 +161,6 @@ impl RunFolder {
     /// What run.json says.
     pub fn info(&self) -> &RunInfo {
         &self.info
-    }
-
-    /// Where checkpoints belong; write them with [`Self::write`].
-    pub fn checkpoints(&self) -> PathBuf {
-        self.path.join(CHECKPOINTS_FOLDER)
     }
 
     /// Writes a file of the folder whole or not at all, by its relative path such as `checkpoints/last.bin`.
@@ -222,6 +235,16 @@ impl RunFolder {
 
 fn is_empty(path: &Path) -> Result<bool, RecordError> {
     Ok(fs::read_dir(path).map_err(RecordError::io("list", path))?.next().is_none())
+}
+
+/// Whether there is a checkpoint to go on from; a half-written one (hidden) is none.
+fn has_checkpoint(path: &Path) -> Result<bool, RecordError> {
+    let folder = path.join(CHECKPOINTS_FOLDER);
+    match fs::read_dir(&folder) {
+        Ok(entries) => Ok(entries.flatten().any(|entry| !entry.file_name().to_string_lossy().starts_with('.'))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(RecordError::io("list", &folder)(error)),
+    }
 }
 
 fn move_aside(path: &Path) -> Result<(), RecordError> {

@@ -6,6 +6,10 @@ fn identity() -> RunIdentity {
 }
 
 fn open(path: &Path, bits: i64, fresh: bool) -> Result<Opened, RecordError> {
+    open_with(path, bits, fresh, false)
+}
+
+fn open_with(path: &Path, bits: i64, fresh: bool, remeasure: bool) -> Result<Opened, RecordError> {
     let config = toml::Table::from_iter([("weight_bits".to_owned(), toml::Value::Integer(bits))]);
     let request = OpenRequest {
         identity: &identity(),
@@ -14,6 +18,7 @@ fn open(path: &Path, bits: i64, fresh: bool) -> Result<Opened, RecordError> {
         overrides: "exp shapes10-w4a8 --seed 1",
         work_tree: Path::new("/"),
         fresh,
+        remeasure,
     };
     RunFolder::open(path, request)
 }
@@ -60,7 +65,7 @@ fn an_unfinished_run_is_taken_up_whatever_ended_it() {
         fs::write(path.join("checkpoints/.last.bin.part-999999999"), "half").unwrap();
         let Opened::Resume(run) = open(&path, 4, false).unwrap() else { panic!("life {life}") };
         assert_eq!((run.info().resumed, status(&path)), (life as u32 + 1, Status::Running));
-        assert_eq!(fs::read_dir(run.checkpoints()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(run.path().join("checkpoints")).unwrap().count(), 0);
         match life {
             0 => run.interrupt().unwrap(),
             1 => run.fail("loss/kl is not finite").unwrap(),
@@ -102,6 +107,39 @@ fn another_configuration_is_an_error_that_names_the_keys() {
     let text = error.to_string();
     assert!(text.contains("\n  weight_bits: was 4, now 3\n"), "{text}");
     assert_eq!(status(&path), Status::Running);
+}
+
+#[test]
+fn a_run_that_failed_before_its_first_checkpoint_makes_room_for_another_configuration() {
+    let (_root, path) = root();
+    open_new(&path).fail("the network has no batch norm").unwrap();
+    fs::write(path.join("checkpoints/.last.bin.part-999999999"), "half").unwrap();
+    let Opened::New(run) = open(&path, 3, false).unwrap() else { panic!() };
+    assert_eq!((run.info().resumed, status(&path)), (0, Status::Running));
+    let aside = path.with_file_name("seed-1.old-1");
+    assert_eq!(status(&aside), Status::Failed);
+
+    run.write("checkpoints/last.bin", b"state").unwrap();
+    run.fail("loss/kl is not finite").unwrap();
+    assert!(matches!(open(&path, 4, false), Err(RecordError::Differs { .. })), "hours of work are not put away");
+    assert!(matches!(open(&path, 3, false).unwrap(), Opened::Resume(_)));
+    assert!(!path.with_file_name("seed-1.old-2").exists());
+}
+
+#[test]
+fn a_finished_run_without_accuracy_is_made_again_when_it_can_be_measured() {
+    let (_root, path) = root();
+    let blind = Summary::default().without_accuracy("no test set");
+    open_new(&path).complete(&blind).unwrap();
+    assert!(matches!(open_with(&path, 4, false, false).unwrap(), Opened::Finished(_)));
+    assert!(matches!(open_with(&path, 3, false, true), Err(RecordError::Differs { .. })));
+    let Opened::New(run) = open_with(&path, 4, false, true).unwrap() else { panic!() };
+    assert_eq!(RunFolder::read_summary(&path.with_file_name("seed-1.old-1")).unwrap(), blind);
+
+    let measured = Summary::default().with_accuracy([92.0, 99.0], [90.0, 98.0]);
+    run.complete(&measured).unwrap();
+    assert!(matches!(open_with(&path, 4, false, true).unwrap(), Opened::Finished(_)));
+    assert_eq!(RunFolder::read_summary(&path).unwrap(), measured);
 }
 
 #[test]

@@ -48,8 +48,6 @@ pub const GLOSSARY: &[Metric] = &[
     metric("loss/<term>", "", LOWER, "A loss term, unweighted, as its plugin defines it."),
     metric("loss/<term>/weighted", "", LOWER, "The same term times its weight: its share in loss/total."),
     metric("lr", "", None, "Learning rate of this step."),
-    metric("lr/<group>", "", None, "Learning rate of a parameter group."),
-    metric("grad/norm", "", None, "Euclidean norm of the gradient over all trained parameters."),
     metric("quant/codes_changed", "%", None, "Share of integer weights that this step changed."),
     metric(
         "quant/<layer>/weight_mse",
@@ -69,7 +67,6 @@ pub const GLOSSARY: &[Metric] = &[
         LOWER,
         "Mean squared difference of the activations at a node, quantized network against float network.",
     ),
-    metric("quant/<layer>/codes_changed", "%", None, "Share of a layer's integer weights that this step changed."),
     metric("teacher/top1", "%", HIGHER, "Teacher's top-1 accuracy on the test set."),
     metric("teacher/top5", "%", HIGHER, "Teacher's top-5 accuracy on the test set."),
     metric("student/top1", "%", HIGHER, "Student's top-1 accuracy on the test set."),
@@ -83,12 +80,6 @@ pub const GLOSSARY: &[Metric] = &[
         "Kullback-Leibler divergence of the student's from the teacher's class probabilities, temperature 1.",
     ),
     metric("student/logit_mse", "logit^2", LOWER, "Mean squared difference of student and teacher logits."),
-    metric(
-        "synth/teacher_entropy",
-        "nat",
-        None,
-        "Mean entropy of the teacher's class probabilities on the synthetic images.",
-    ),
     metric("train/top1", "%", HIGHER, "Top-1 accuracy on the training batches of a teacher, augmentation included."),
     metric("train/loss", "nat", LOWER, "Training loss of a teacher, label smoothing included."),
     metric("train/agreement", "%", HIGHER, "Share of the batch's images to which student and teacher give one class."),
@@ -98,7 +89,6 @@ pub const GLOSSARY: &[Metric] = &[
         HIGHER,
         "Images through the network in a second. A time: it differs between runs.",
     ),
-    metric("perf/steps_per_s", "1/s", HIGHER, "Steps in a second. A time: it differs between runs."),
 ];
 
 /// The metric that a tag is an instance of.

@@ -1,10 +1,11 @@
 //! A run's records on their way into all sinks.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
 use super::error::RecordError;
 use super::folder::RunFolder;
-use super::history::{METRICS_FILE, truncate_history};
+use super::history::{METRICS_FILE, read_history, truncate_history};
 use super::line::Record;
 use super::lock::Lock;
 use super::sample::{SAMPLES_FOLDER, Sample};
@@ -64,6 +65,15 @@ impl Recorder {
         self.position
     }
 
+    /// Makes the records so far outlast a power cut. Call it before a checkpoint that stores [`Self::position`] is written:
+    /// the checkpoint is then never ahead of the records.
+    ///
+    /// # Errors
+    /// A sink's fault: the checkpoint should not be written.
+    pub fn sync(&mut self) -> Result<(), RecordError> {
+        self.sinks.iter_mut().try_for_each(|sink| sink.sync())
+    }
+
     /// Ends all sinks.
     ///
     /// # Errors
@@ -74,15 +84,21 @@ impl Recorder {
     }
 }
 
-/// Makes the files of these sinks anew from the metrics.jsonl of a run folder that nobody writes at the moment.
+/// Makes the files of these sinks anew from the metrics.jsonl and the pictures of a run folder that nobody writes at the
+/// moment.
 ///
 /// # Errors
-/// [`RecordError::Locked`] while the run goes on; faults of reading and of the sinks.
-pub fn rebuild(folder: &std::path::Path, sinks: &mut [Box<dyn MetricSink>]) -> Result<(), RecordError> {
+/// [`RecordError::Io`] when there is no metrics.jsonl, [`RecordError::Locked`] while the run goes on; in both cases the files
+/// stay as they are. Faults of reading and of the sinks.
+pub fn rebuild(folder: &Path, sinks: &mut [Box<dyn MetricSink>]) -> Result<(), RecordError> {
+    let metrics = folder.join(METRICS_FILE);
+    fs::metadata(&metrics).map_err(RecordError::io("read", &metrics))?;
     let _lock = Lock::acquire(folder)?;
-    let history = super::history::read_history(&folder.join(METRICS_FILE))?;
+    let history = read_history(&metrics)?;
+    let samples = Sample::read_all(&folder.join(SAMPLES_FOLDER))?;
     for sink in sinks {
         sink.open(folder, &history)?;
+        samples.iter().try_for_each(|sample| sink.sample(sample))?;
         sink.finish()?;
     }
     Ok(())
@@ -90,12 +106,9 @@ pub fn rebuild(folder: &std::path::Path, sinks: &mut [Box<dyn MetricSink>]) -> R
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use blindfold_zoo::Family;
 
     use super::super::folder::tests::open_new;
-    use super::super::history::read_history;
     use super::super::line::Phase;
     use super::super::sink::{BUILTIN_SINKS, build_sinks};
     use super::*;
@@ -143,6 +156,43 @@ mod tests {
     }
 
     #[test]
+    fn syncing_reaches_every_sink_and_its_fault_is_reported() {
+        struct Full;
+        impl MetricSink for Full {
+            fn name(&self) -> &'static str {
+                "full"
+            }
+
+            fn open(&mut self, _folder: &Path, _history: &[Record]) -> Result<(), RecordError> {
+                Ok(())
+            }
+
+            fn record(&mut self, _record: &Record) -> Result<(), RecordError> {
+                Ok(())
+            }
+
+            fn sync(&mut self) -> Result<(), RecordError> {
+                Err(RecordError::Sink { sink: "full", path: PathBuf::new(), reason: "disk full".to_owned() })
+            }
+
+            fn finish(&mut self) -> Result<(), RecordError> {
+                Ok(())
+            }
+        }
+        let root = tempfile::tempdir().unwrap();
+        let run = open_new(&root.path().join("run"));
+        let mut sinks = sinks(&["jsonl", "csv"]);
+        sinks.iter_mut().for_each(|sink| sink.sync().unwrap());
+        sinks.push(Box::new(Full));
+        let mut recorder = Recorder::open(&run, sinks, 0).unwrap();
+        recorder.record(&record(0)).unwrap();
+        assert!(recorder.sync().unwrap_err().to_string().contains("disk full"));
+        recorder.sinks.pop();
+        recorder.sync().unwrap();
+        assert_eq!(recorder.position(), 1);
+    }
+
+    #[test]
     fn a_metric_that_is_not_a_number_is_written_as_null_and_reported() {
         let root = tempfile::tempdir().unwrap();
         let run = open_new(&root.path().join("run"));
@@ -169,5 +219,8 @@ mod tests {
             fs::read_to_string(path.join("metrics.csv")).unwrap(),
             "step,phase,epoch,wall,loss/kl\n1,distill,,0,0.1\n"
         );
+        fs::remove_file(path.join(METRICS_FILE)).unwrap();
+        assert!(matches!(rebuild(&path, &mut views), Err(RecordError::Io { .. })));
+        assert!(path.join("metrics.csv").exists(), "without the truth its views are all there is");
     }
 }

@@ -185,11 +185,6 @@ impl Network {
                 hash.update(value.to_le_bytes());
             }
         }
-        hex(&hash.finalize())
+        crate::digest::hex(&hash.finalize())
     }
-}
-
-/// Bytes as lower-case hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Result, anyhow};
-use blindfold_zoo::{find_teacher, load_weights, write_safetensors};
+use blindfold_zoo::{find_teacher, load_weights, sha256_hex, write_safetensors};
 use burn::tensor::Device;
-use sha2::{Digest, Sha256};
 
 use super::super::print;
 use crate::Registry;
@@ -21,7 +20,7 @@ pub(super) fn convert(registry: &Registry, name: &str, from: &Path, to: &Path) -
     let metadata = BTreeMap::from([("blindfold".to_owned(), format!("{name}: {}", card.source))]);
     let bytes = write_safetensors(&network.state(), &metadata).map_err(|error| anyhow!("{}: {error}", to.display()))?;
     write_atomic(to, &bytes)?;
-    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256_hex(&bytes);
     print(&format!("{digest}  {}\n", to.display()));
     Ok(())
 }

@@ -8,11 +8,11 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow};
 use blindfold_distill::{TeacherConfig, TeacherTrainer};
 use blindfold_synth::RealImages;
-use blindfold_zoo::{ArchitectureTable, Network, Normalization, fold_batch_norms, write_safetensors};
+use blindfold_zoo::{ArchitectureTable, Network, Normalization, fold_batch_norms, sha256_hex, write_safetensors};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use toml::Value;
 
+use super::super::exp::again;
 use super::super::{Place, print};
 use crate::config::{DataTable, read_table, set_key};
 use crate::data::Split;
@@ -50,6 +50,13 @@ pub(super) fn train(registry: Registry, path: &Path, sets: &[String], fresh: boo
     let file: TeacherFile = Value::Table(table)
         .try_into()
         .map_err(|error: toml::de::Error| Usage(format!("{}: {}", path.display(), error.to_string().trim())))?;
+    if file.data.limit.is_some() {
+        return Err(Usage(format!(
+            "{}: `data.limit` is for experiments: a teacher is trained on the whole set",
+            path.display()
+        ))
+        .into());
+    }
     interrupt::listen();
     let context = place.context(registry, Console::stderr())?;
     let device = &context.device.device;
@@ -85,6 +92,7 @@ pub(super) fn train(registry: Registry, path: &Path, sets: &[String], fresh: boo
         overrides: &arguments.join(" "),
         work_tree: context.project.root(),
         fresh,
+        remeasure: false,
     };
     let mut folder = match RunFolder::open(&run, request)? {
         Opened::Finished(path) => {
@@ -97,7 +105,10 @@ pub(super) fn train(registry: Registry, path: &Path, sets: &[String], fresh: boo
     let sinks = build_sinks(&context.registry.sinks, &["jsonl", "tensorboard", "csv"].map(str::to_owned))?;
     match fit(&context, &file, &mut folder, sinks, &mut trainer, &test) {
         Ok(Some([top1, top5])) => {
-            let model = save(&context, &file, trainer.network(), [top1, top5])?;
+            // A training that was changed on the command line does not replace the model that the catalogue knows.
+            let changed = !sets.is_empty() || place.out.is_some();
+            let models = if changed { run.clone() } else { context.project.models() };
+            let model = save(&models, &file, trainer.network(), [top1, top5])?;
             let summary = crate::record::Summary {
                 schema: 1,
                 experiment: "teachers".to_owned(),
@@ -119,7 +130,7 @@ pub(super) fn train(registry: Registry, path: &Path, sets: &[String], fresh: boo
         }
         Ok(None) => {
             folder.interrupt()?;
-            eprintln!("to go on, type the same again:\n  {}", arguments.join(" "));
+            eprintln!("to go on, type the same again:\n  {}", again(&arguments));
             Ok(ExitCode::from(1))
         }
         Err(error) => {
@@ -185,6 +196,7 @@ fn fit(
             let mut bytes = recorder.position().to_le_bytes().to_vec();
             bytes.extend(wall().to_le_bytes());
             bytes.extend(trainer.to_bytes()?);
+            recorder.sync()?;
             folder.write(CHECKPOINT, &bytes)?;
         }
         if interrupt::asked() && !trainer.is_done() {
@@ -208,13 +220,13 @@ fn measure(context: &Context, file: &TeacherFile, network: Network, test: &RealI
     logits(|images| folded.forward(images), &probe, 50, &context.device.device).accuracy(&test.labels)
 }
 
-/// Writes models/<name>.safetensors and prints what the catalogue needs to know.
-fn save(context: &Context, file: &TeacherFile, network: Network, [top1, top5]: [f64; 2]) -> Result<PathBuf> {
+/// Writes <name>.safetensors and prints what the catalogue needs to know.
+fn save(models: &Path, file: &TeacherFile, network: Network, [top1, top5]: [f64; 2]) -> Result<PathBuf> {
     let metadata = BTreeMap::from([("blindfold".to_owned(), format!("{}: {}", file.name, file.summary))]);
     let bytes = write_safetensors(&network.state(), &metadata).map_err(|error| anyhow!(error))?;
-    let path = context.project.models().join(format!("{}.safetensors", file.name));
+    let path = models.join(format!("{}.safetensors", file.name));
     write_atomic(&path, &bytes)?;
-    let digest: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let digest = sha256_hex(&bytes);
     print(&format!("sha256 = \"{digest}\"\ntop1 = {top1:.2}\ntop5 = {top5:.2}\n"));
     Ok(path)
 }

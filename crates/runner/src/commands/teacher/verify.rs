@@ -26,7 +26,8 @@ pub(super) fn verify(registry: Registry, names: &[String], place: &Place) -> Res
             print(&format!("{name:<22} not at hand\n"));
             continue;
         }
-        let table = TeacherTable { name: name.clone(), file: None, architecture: None, normalization: None };
+        let table =
+            TeacherTable { name: name.clone(), hash: None, file: None, architecture: None, normalization: None };
         let teacher = context.teacher(&table)?;
         let data = DataTable { name: card.data.clone(), limit: None, table: toml::Table::new() };
         let images = match context.test_set(&data)? {

@@ -49,6 +49,13 @@ impl MetricSink for Jsonl {
         }
     }
 
+    fn sync(&mut self) -> Result<(), RecordError> {
+        match &self.open {
+            Some((file, path)) => file.sync_data().map_err(RecordError::io("sync", path)),
+            None => Ok(()),
+        }
+    }
+
     fn finish(&mut self) -> Result<(), RecordError> {
         match self.open.take() {
             Some((file, path)) => file.sync_all().map_err(RecordError::io("sync", &path)),

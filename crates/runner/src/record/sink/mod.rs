@@ -43,6 +43,15 @@ pub trait MetricSink: Send {
         Ok(())
     }
 
+    /// Makes what was recorded so far outlast a power cut. A sink whose files are made from metrics.jsonl need not: they are
+    /// rebuilt.
+    ///
+    /// # Errors
+    /// As [`Self::record`].
+    fn sync(&mut self) -> Result<(), RecordError> {
+        Ok(())
+    }
+
     /// Ends: everything is in its file after this.
     ///
     /// # Errors

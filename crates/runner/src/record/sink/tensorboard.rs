@@ -238,7 +238,9 @@ pub(crate) const ENTRY: Entry<dyn MetricSink> = Entry {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::history::METRICS_FILE;
     use super::super::super::line::Phase;
+    use super::super::super::recorder::rebuild;
     use super::super::tfrecord::{Event, read_events};
     use super::*;
 
@@ -321,6 +323,24 @@ mod tests {
         again.sample(&sample).unwrap();
         again.finish().unwrap();
         assert_eq!(picture(root.path()).2.2, png);
+    }
+
+    #[test]
+    fn rebuilding_keeps_the_pictures_even_of_a_run_without_records() {
+        for records in [vec![], vec![record(0)]] {
+            let root = tempfile::tempdir().unwrap();
+            let lines: String = records.iter().map(|record| record.to_line().unwrap() + "\n").collect();
+            fs::write(root.path().join(METRICS_FILE), lines).unwrap();
+            for step in [0, 3] {
+                let sample = Sample::new("images", step, (2, 2, vec![90; 12])).unwrap();
+                sample.save(&root.path().join(SAMPLES_FOLDER)).unwrap();
+            }
+            rebuild(root.path(), &mut [sink()]).unwrap();
+            let events = events(root.path());
+            let pictures: Vec<u64> =
+                events.iter().filter(|event| event.image.is_some()).map(|event| event.step).collect();
+            assert_eq!((pictures, events.len()), (vec![0, 3], 1 + 2 * records.len() + 2));
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The gradient of fake quantization.
 
+use blindfold_zoo::ops::substitute;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -19,8 +20,7 @@ pub enum Ste {
 impl Ste {
     /// `x^` of `x`, with this gradient.
     ///
-    /// The value is exactly the grid's: it is computed as `x^ + (x - x)` and not as `x + (x^ - x)`, which would be off by
-    /// rounding and so leave the grid.
+    /// The value is exactly the grid's, and not `x + (x^ - x)`, which would be off by rounding and so leave the grid.
     ///
     /// # Shapes
     /// - x and output: as [`Grid::fake_quantize`]
@@ -42,7 +42,7 @@ impl Ste {
             return quantized.autodiff();
         }
         match self {
-            Self::PassThrough => (x - plain) + quantized,
+            Self::PassThrough => substitute(x, quantized),
             Self::ClipMask => {
                 let mask = grid.inside(plain.clone());
                 (x - plain) * mask + quantized

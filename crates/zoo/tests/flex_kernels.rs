@@ -1,7 +1,7 @@
 //! The flex kernels against Burn's own operations, forward and backward.
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in the helpers beside them.
 
-use blindfold_zoo::ops::{channel_affine, channel_moments, conv2d};
+use blindfold_zoo::ops::{channel_affine, channel_moments, conv2d, substitute};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
@@ -113,4 +113,15 @@ fn results_do_not_depend_on_the_number_of_threads() {
         })
     };
     assert_eq!(run(1).as_bytes(), run(5).as_bytes());
+}
+
+#[test]
+fn a_substituted_value_has_the_gradient_of_what_it_stands_for() {
+    let x = random([2, 3, 4, 5], "x").require_grad();
+    let value = random([2, 3, 4, 5], "value").inner();
+    let cotangent = random([2, 3, 4, 5], "cotangent");
+    let output = substitute(x.clone(), value.clone());
+    assert_eq!(output.clone().inner().into_data().as_bytes(), value.into_data().as_bytes());
+    let gradients = (output * cotangent.clone()).sum().backward();
+    close(x.grad(&gradients).unwrap(), cotangent.inner(), "dx");
 }

@@ -4,6 +4,10 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::stage::Progressed;
+use crate::record::RunFolder;
+
+/// The checkpoint within a run folder.
+pub(super) const CHECKPOINT: &str = "checkpoints/last.bin";
 
 const MAGIC: &[u8; 8] = b"blindchk";
 
@@ -37,6 +41,18 @@ impl Checkpoint {
         let head = rest.get(..length).context("it ends too early")?;
         Ok((serde_json::from_slice(head)?, &rest[length..]))
     }
+}
+
+/// The checkpoint of a run, with its trainer's bytes.
+pub(super) fn read_checkpoint(folder: &RunFolder) -> Result<Option<(Checkpoint, Vec<u8>)>> {
+    let path = folder.path().join(CHECKPOINT);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let (checkpoint, trainer) = Checkpoint::from_bytes(&bytes)
+        .with_context(|| format!("{}: delete it, and the run starts over", path.display()))?;
+    Ok(Some((checkpoint, trainer.to_vec())))
 }
 
 #[cfg(test)]

@@ -5,8 +5,10 @@
 //! ```
 
 mod cache;
+mod check;
 mod checkpoint;
 mod context;
+mod fit;
 mod images;
 pub(crate) mod log;
 mod run;

@@ -4,25 +4,23 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
-use blindfold_distill::{Phase as StudentPhase, StudentTrainer};
+use blindfold_distill::StudentTrainer;
 use blindfold_quant::{Audit, LayerError, Plan, QuantizedNetwork, layer_errors};
 use blindfold_synth::{ImageSet, grid};
-use blindfold_zoo::Network;
 use toml::Value;
 
-use super::checkpoint::Checkpoint;
+use super::check::{check_fit, check_images, pinned};
+use super::checkpoint::read_checkpoint;
 use super::context::Context;
+use super::fit::Fit;
 use super::images::{MadeImages, make};
 use super::stage::{Judge, Progressed, Verdict};
-use crate::config::{RunConfig, SourceTable};
-use crate::interrupt;
+use crate::config::RunConfig;
 use crate::record::{
     OpenRequest, Opened, Phase, Record, Recorder, RunFolder, RunIdentity, Sample, Summary, build_sinks, config_hash,
 };
 use crate::teachers::Teacher;
 
-/// The checkpoint within a run folder.
-const CHECKPOINT: &str = "checkpoints/last.bin";
 /// Images on the sample grid, and its columns.
 const GRID: (usize, usize) = (64, 8);
 /// The seed of the held-out images, the same for all runs and none that a file can name.
@@ -95,60 +93,6 @@ pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: b
             Err(error)
         }
     }
-}
-
-/// The configuration with the teacher's content and the device in it: another of either is another run.
-fn pinned(config: &RunConfig, teacher: &Teacher, context: &Context) -> Result<RunConfig> {
-    let mut config = config.clone();
-    if let Some(hash) = config.teacher.hash.replace(teacher.hash.clone()).filter(|hash| *hash != teacher.hash) {
-        let message = format!(
-            "`teacher.hash`: the configuration was made with a teacher {} of content {hash}, here it has {}: take the same weights, or leave the key out",
-            teacher.name, teacher.hash
-        );
-        return Err(crate::Usage(message).into());
-    }
-    config.device = Some(context.device.name.clone());
-    Ok(config)
-}
-
-/// Whether the images can be made and trained on, as far as that can be said before.
-fn check_images(context: &Context, config: &RunConfig, network: &Network) -> Result<()> {
-    let build = |source: &SourceTable, place: &str| {
-        let built = context.registry.sources.build(&source.source, source.table.clone());
-        built.map_err(|error| error.within(place))
-    };
-    let source = build(&config.images, "images")?;
-    if source.needs_real() {
-        context.real_images(&config.data)?;
-    }
-    if build(&config.evaluation.held_out, "evaluation.held_out")?.needs_real() {
-        let message = "`evaluation.held_out.source`: held-out images are synthetic: name a source that needs no data";
-        return Err(crate::Usage(message.to_owned()).into());
-    }
-    if let Some(distill) = &config.distill {
-        distill.validate(source.count(), network.input_shape()).map_err(|error| error.within("distill"))?;
-        for loss in &distill.loss {
-            let built = context.registry.losses.build(&loss.kind, loss.options.clone());
-            built.map_err(|error| error.within("distill.loss"))?;
-        }
-    }
-    Ok(())
-}
-
-fn check_fit(config: &RunConfig, network: &Network, images: &blindfold_synth::RealImages) -> Result<()> {
-    if images.shape != network.input_shape() || images.classes != network.classes() {
-        return Err(crate::Usage(format!(
-            "the data set {} has images of {:?} in {} classes, the teacher {} takes {:?} and knows {} classes: name the data set that the teacher was trained on",
-            config.data.name,
-            images.shape,
-            images.classes,
-            config.teacher.name,
-            network.input_shape(),
-            network.classes()
-        ))
-        .into());
-    }
-    Ok(())
 }
 
 /// The run itself; `None` when the user stopped it.
@@ -288,104 +232,6 @@ fn summary(
     }
 }
 
-fn read_checkpoint(folder: &RunFolder) -> Result<Option<(Checkpoint, Vec<u8>)>> {
-    let path = folder.path().join(CHECKPOINT);
-    if !path.is_file() {
-        return Ok(None);
-    }
-    let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-    let (checkpoint, trainer) = Checkpoint::from_bytes(&bytes)
-        .with_context(|| format!("{}: delete it, and the run starts over", path.display()))?;
-    Ok(Some((checkpoint, trainer.to_vec())))
-}
-
-/// The training of a run's student.
-struct Fit<'a> {
-    context: &'a Context,
-    config: &'a RunConfig,
-    label: &'a str,
-    judge: &'a Judge<'a>,
-}
-
-impl Fit<'_> {
-    /// What the epochs have shown and the images that were trained on; `None` when the user stopped it.
-    fn run(
-        &self,
-        folder: &mut RunFolder,
-        recorder: &mut Recorder,
-        mut trainer: StudentTrainer,
-        calibrated: &QuantizedNetwork,
-        checkpoint: Option<(Checkpoint, Vec<u8>)>,
-    ) -> Result<Option<(Progressed, u64)>> {
-        let mut progressed = Progressed::default();
-        let mut earlier = 0.0;
-        let began = Instant::now();
-        match checkpoint {
-            Some((checkpoint, bytes)) => {
-                trainer.restore(&bytes)?;
-                progressed = checkpoint.progressed;
-                earlier = checkpoint.wall;
-                self.context.console.line(&format!("{} goes on at step {}", self.label, trainer.position()));
-            }
-            None => {
-                let verdict = self.judge.judge(calibrated)?;
-                self.context.console.line(&format!("{} calibrated: {}", self.label, verdict.text()));
-                recorder.record(&verdict.record(0, 0, 0.0))?;
-                progressed.latest = Some(verdict);
-            }
-        }
-        let total = trainer.total_steps() as u64;
-        let mut task = self.context.console.task(self.label, total, trainer.position() as u64);
-        let mut saved = trainer.position();
-        while !trainer.is_done() {
-            let step = trainer.step()?;
-            let wall = earlier + began.elapsed().as_secs_f64();
-            recorder.record(&record(&step, wall))?;
-            let note = format!("loss {:.4}", step.total);
-            task.set(trainer.position() as u64, &note);
-            if let Some(epoch) = finished_epoch(&trainer) {
-                if !epoch.is_multiple_of(self.config.evaluation.every) && !trainer.is_done() {
-                    task.epoch(&format!("epoch {epoch}: {note}"));
-                } else {
-                    let verdict = self.judge.judge(&trainer.student())?;
-                    progressed.take(epoch as u64, verdict);
-                    recorder.record(&verdict.record(trainer.position() as u64, epoch as u64, wall))?;
-                    task.epoch(&format!("epoch {epoch}: {}", verdict.text()));
-                }
-                self.save(folder, recorder, &trainer, &progressed, earlier + began.elapsed().as_secs_f64())?;
-                saved = trainer.position();
-            }
-            if interrupt::asked() {
-                if saved != trainer.position() {
-                    self.save(folder, recorder, &trainer, &progressed, earlier + began.elapsed().as_secs_f64())?;
-                }
-                folder.update(|info| info.add_wall("distill", began.elapsed().as_secs_f64()))?;
-                task.end("stopped");
-                return Ok(None);
-            }
-        }
-        task.end("trained");
-        folder.update(|info| info.add_wall("distill", began.elapsed().as_secs_f64()))?;
-        let batch = self.config.distill.as_ref().map_or(0, |distill| distill.batch);
-        // Each image of a step goes forward through the teacher and forward and backward through the student.
-        Ok(Some((progressed, total * batch as u64 * 2)))
-    }
-
-    fn save(
-        &self,
-        folder: &RunFolder,
-        recorder: &mut Recorder,
-        trainer: &StudentTrainer,
-        progressed: &Progressed,
-        wall: f64,
-    ) -> Result<()> {
-        recorder.sync()?;
-        let checkpoint = Checkpoint { position: recorder.position(), progressed: progressed.clone(), wall };
-        folder.write(CHECKPOINT, &checkpoint.to_bytes(&trainer.to_bytes()?)?)?;
-        Ok(())
-    }
-}
-
 /// A record of every layer's errors.
 fn layers(phase: Phase, step: u64, errors: &[LayerError]) -> Record {
     errors.iter().fold(Record::new(phase, step, 0.0), |record, error| {
@@ -399,31 +245,4 @@ fn layers(phase: Phase, step: u64, errors: &[LayerError]) -> Record {
             None => record,
         })
     })
-}
-
-/// The epoch of training that the latest step ended, counted from 1.
-fn finished_epoch(trainer: &StudentTrainer) -> Option<usize> {
-    let trained = trainer.position().checked_sub(trainer.warmup_steps()).filter(|steps| *steps > 0)?;
-    let each = trainer.steps_per_epoch();
-    (trained % each == 0).then_some(trained / each)
-}
-
-/// A training step as the glossary names its values.
-fn record(step: &blindfold_distill::StepRecord, wall: f64) -> Record {
-    let mut record = Record::new(Phase::Distill, step.step as u64, wall).at_epoch(step.epoch as u64);
-    if let Some(agreement) = step.agreement {
-        record = record.with("train/agreement", 100.0 * agreement);
-    }
-    if step.phase == StudentPhase::Training {
-        record = record.with("loss/total", step.total).with("lr", step.lr);
-    }
-    for loss in &step.losses {
-        record = record
-            .with(format!("loss/{}", loss.name), loss.raw)
-            .with(format!("loss/{}/weighted", loss.name), loss.weighted);
-    }
-    if let Some(changed) = step.changed_weights {
-        record = record.with("quant/codes_changed", 100.0 * changed);
-    }
-    record
 }

@@ -8,7 +8,9 @@ mod conv;
 #[cfg(feature = "flex")]
 mod flex;
 mod moments;
+mod substitute;
 
 pub use affine::channel_affine;
 pub use conv::conv2d;
 pub use moments::{Moments, channel_moments};
+pub use substitute::substitute;

@@ -5,6 +5,7 @@ mod conv;
 mod correlate;
 mod moments;
 mod planes;
+mod substitute;
 
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, DispatchDevice, Flex};
@@ -13,6 +14,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 pub(super) use affine::channel_affine;
 pub(super) use conv::conv2d;
 pub(super) use moments::channel_moments;
+pub(super) use substitute::substitute;
 
 type FlexAutodiff = Autodiff<Flex>;
 

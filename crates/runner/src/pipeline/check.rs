@@ -1,0 +1,62 @@
+//! What can be wrong with a configuration beyond its own form: looked at before a run folder is made.
+
+use anyhow::Result;
+use blindfold_zoo::Network;
+
+use super::context::Context;
+use crate::config::{RunConfig, SourceTable};
+use crate::teachers::Teacher;
+
+/// The configuration with the teacher's content and the device in it: another of either is another run.
+pub(super) fn pinned(config: &RunConfig, teacher: &Teacher, context: &Context) -> Result<RunConfig> {
+    let mut config = config.clone();
+    if let Some(hash) = config.teacher.hash.replace(teacher.hash.clone()).filter(|hash| *hash != teacher.hash) {
+        let message = format!(
+            "`teacher.hash`: the configuration was made with a teacher {} of content {hash}, here it has {}: take the same weights, or leave the key out",
+            teacher.name, teacher.hash
+        );
+        return Err(crate::Usage(message).into());
+    }
+    config.device = Some(context.device.name.clone());
+    Ok(config)
+}
+
+/// Whether the images can be made and trained on, as far as that can be said before.
+pub(super) fn check_images(context: &Context, config: &RunConfig, network: &Network) -> Result<()> {
+    let build = |source: &SourceTable, place: &str| {
+        let built = context.registry.sources.build(&source.source, source.table.clone());
+        built.map_err(|error| error.within(place))
+    };
+    let source = build(&config.images, "images")?;
+    if source.needs_real() {
+        context.real_images(&config.data)?;
+    }
+    if build(&config.evaluation.held_out, "evaluation.held_out")?.needs_real() {
+        let message = "`evaluation.held_out.source`: held-out images are synthetic: name a source that needs no data";
+        return Err(crate::Usage(message.to_owned()).into());
+    }
+    if let Some(distill) = &config.distill {
+        distill.validate(source.count(), network.input_shape()).map_err(|error| error.within("distill"))?;
+        for loss in &distill.loss {
+            let built = context.registry.losses.build(&loss.kind, loss.options.clone());
+            built.map_err(|error| error.within("distill.loss"))?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn check_fit(config: &RunConfig, network: &Network, images: &blindfold_synth::RealImages) -> Result<()> {
+    if images.shape != network.input_shape() || images.classes != network.classes() {
+        return Err(crate::Usage(format!(
+            "the data set {} has images of {:?} in {} classes, the teacher {} takes {:?} and knows {} classes: name the data set that the teacher was trained on",
+            config.data.name,
+            images.shape,
+            images.classes,
+            config.teacher.name,
+            network.input_shape(),
+            network.classes()
+        ))
+        .into());
+    }
+    Ok(())
+}

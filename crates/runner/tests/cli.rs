@@ -159,3 +159,17 @@ fn every_tag_that_a_run_writes_stands_in_the_glossary() {
         }
     }
 }
+
+#[test]
+fn compare_prints_and_writes_the_tables_of_finished_runs() {
+    let bench = Bench::new();
+    assert_eq!(text(&bench.run(&["exp", "small", "--out", "a"])).0, Some(0));
+    let (code, stdout, stderr) = text(&bench.run(&["compare", "small", "--out", "a", "--format", "json", "--write"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    let tables: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+    assert_eq!(tables.as_array().unwrap().len(), 1);
+    let written = std::fs::read_to_string(bench.folder.path().join("a/tables/small.md")).unwrap();
+    assert!(written.contains("| zeroq-kd |") && written.contains("REAL"), "{written}");
+    let curves = std::fs::read_to_string(bench.folder.path().join("a/curves/small.svg")).unwrap();
+    assert!(curves.starts_with("<svg"));
+}

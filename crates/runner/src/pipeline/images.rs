@@ -35,7 +35,7 @@ struct Report {
 impl Progress for Report {
     fn step(&mut self, step: Step<'_>) {
         let record = Record::new(Phase::Synth, self.seen, self.began.elapsed().as_secs_f64())
-            .with_all(step.scalars.iter().map(|&(name, value)| (tag(name), value)));
+            .with_all(step.scalars.iter().map(|&(name, value)| (format!("synth/{name}"), value)));
         self.seen += 1;
         let note = step.scalars.first().map(|(tag, value)| format!("{tag} {value:.4}")).unwrap_or_default();
         self.task.set(step.iteration as u64, &note);
@@ -44,16 +44,6 @@ impl Progress for Report {
 
     fn cancelled(&self) -> bool {
         interrupt::asked()
-    }
-}
-
-/// The glossary's tag for a source's scalar.
-fn tag(name: &str) -> &str {
-    match name {
-        "loss" => "loss/total",
-        "bn_loss" => "loss/bn",
-        "input_loss" => "loss/input",
-        other => other,
     }
 }
 

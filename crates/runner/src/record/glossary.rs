@@ -24,13 +24,6 @@ const LOWER: Option<bool> = Some(false);
 pub const GLOSSARY: &[Metric] = &[
     metric("loss/total", "", LOWER, "What is minimised: the weighted sum of all terms."),
     metric(
-        "loss/bn",
-        "",
-        LOWER,
-        "Distance of an image batch's statistics from those stored in the teacher's batch norms, over all layers.",
-    ),
-    metric("loss/input", "", LOWER, "Distance of the synthetic images' own statistics from mean 0 and deviation 1."),
-    metric(
         "loss/kl",
         "nat",
         LOWER,
@@ -48,6 +41,16 @@ pub const GLOSSARY: &[Metric] = &[
     metric("loss/<term>", "", LOWER, "A loss term, unweighted, as its plugin defines it."),
     metric("loss/<term>/weighted", "", LOWER, "The same term times its weight: its share in loss/total."),
     metric("lr", "", None, "Learning rate of this step."),
+    metric("synth/loss", "", LOWER, "What synthetic images are optimised for: the weighted sum of the terms below."),
+    metric(
+        "synth/bn_loss",
+        "",
+        LOWER,
+        "Distance of an image batch's statistics from those stored in the teacher's batch norms, over all layers.",
+    ),
+    metric("synth/input_loss", "", LOWER, "Distance of the images' own statistics from mean 0 and deviation 1."),
+    metric("synth/lr", "", None, "Step size of the images' optimizer."),
+    metric("synth/<name>", "", None, "A value that an image source reports of an iteration."),
     metric("quant/codes_changed", "%", None, "Share of integer weights that this step changed."),
     metric(
         "quant/<layer>/weight_mse",

@@ -91,8 +91,8 @@ impl Record {
     }
 
     /// The same record with several metrics more.
-    pub fn with_all<'a>(mut self, pairs: impl IntoIterator<Item = (&'a str, f64)>) -> Self {
-        self.values.extend(pairs.into_iter().map(|(tag, value)| (tag.to_owned(), value)));
+    pub fn with_all<T: Into<String>>(mut self, pairs: impl IntoIterator<Item = (T, f64)>) -> Self {
+        self.values.extend(pairs.into_iter().map(|(tag, value)| (tag.into(), value)));
         self
     }
 

@@ -47,6 +47,11 @@ config NAME *ARGS:
 doctor:
     {{ blindfold }} doctor
 
+# A study, all of its runs, tables and figure: `just study ptq-cifar10`
+[group('experiments')]
+study *ARGS:
+    {{ blindfold }} study --device {{ device }} "$@"
+
 # Table of finished runs: `just compare cifar100-w4a8`, with --write into results/tables/
 [group('results')]
 compare *ARGS:

@@ -165,7 +165,7 @@ fn norms_and_biases(network: &Network) -> Vec<ParamId> {
             Layer::BatchNorm2d(norm) => vec![norm.gamma.id, norm.beta.id],
             Layer::Conv2d(conv) => conv.bias.iter().map(|bias| bias.id).collect(),
             Layer::Linear(linear) => linear.bias.iter().map(|bias| bias.id).collect(),
-            Layer::Stateless(_) => Vec::new(),
+            Layer::ChannelSelect(_) | Layer::Stateless(_) => Vec::new(),
         })
         .collect()
 }

@@ -10,7 +10,7 @@ pub enum QuantError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// A number of bits that no integer format here has.
-    #[error("{0} bits: integer formats have 2 to 8 bits")]
+    #[error("{0} bits: uniform integer formats have 2 to 8 bits, other formats their own widths")]
     Bits(u8),
     /// A value that is not a number, or infinite.
     #[error(
@@ -70,6 +70,18 @@ pub enum QuantError {
     /// Stored weights that do not fit the network.
     #[error(transparent)]
     Weights(#[from] WeightError),
+    /// A stored state that cannot be read or written.
+    #[error("the stored quantized network {0}")]
+    State(String),
+    /// The user asked to stop.
+    #[error("stopped")]
+    Cancelled,
+    /// Bits that cannot be allocated.
+    #[error("bits cannot be allocated: {0}")]
+    Allocation(String),
+    /// A network whose error cannot be bounded.
+    #[error("its error cannot be bounded: {0}")]
+    Bound(String),
     /// What the audit found wrong.
     #[error("the quantized network is not what the plan says:\n{}", .0.join("\n"))]
     Audit(Vec<String>),

@@ -2,25 +2,41 @@
 
 use blindfold_zoo::Family;
 
+use crate::allocate::{self, Sensitivity};
+use crate::format::{self, NumberFormat};
+use crate::pass::{self, Pass};
 use crate::quantizer::{self, Quantizer};
 use crate::range::{self, RangeEstimator};
+use crate::step::{self, FittingStep};
 
-/// All quantizers and range estimators that a plan can name.
+/// All plugins of this crate that a configuration can name.
 #[derive(Debug, Clone)]
 pub struct Families {
     /// Makers of grids.
     pub quantizers: Family<dyn Quantizer>,
     /// Makers of ranges.
     pub ranges: Family<dyn RangeEstimator>,
+    /// Number formats other than uniform integers.
+    pub formats: Family<dyn NumberFormat>,
+    /// How much a layer suffers from fewer bits.
+    pub sensitivities: Family<dyn Sensitivity>,
+    /// Rewrites of the network before it is quantized.
+    pub passes: Family<dyn Pass>,
+    /// Fitting steps after it is quantized.
+    pub steps: Family<dyn FittingStep>,
 }
 
 impl Families {
     /// Those of this crate; [`Family::with`] adds others.
     pub fn builtin() -> Self {
+        const APART: &str = "a test holds the names of the table apart";
         Self {
-            quantizers: Family::new("quantizer", quantizer::BUILTIN)
-                .expect("a test holds the names of the table apart"),
-            ranges: Family::new("range estimator", range::BUILTIN).expect("a test holds the names of the table apart"),
+            quantizers: Family::new("quantizer", quantizer::BUILTIN).expect(APART),
+            ranges: Family::new("range estimator", range::BUILTIN).expect(APART),
+            formats: Family::new("number format", format::BUILTIN).expect(APART),
+            sensitivities: Family::new("sensitivity", allocate::sensitivity::BUILTIN).expect(APART),
+            passes: Family::new("pass", pass::BUILTIN).expect(APART),
+            steps: Family::new("fitting step", step::BUILTIN).expect(APART),
         }
     }
 }
@@ -36,13 +52,15 @@ mod tests {
 
     fn check<T: ?Sized>(folder: &str, entries: &[Entry<T>]) {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
-        let files: BTreeSet<String> = std::fs::read_dir(path)
+        let sources: String = std::fs::read_dir(path)
             .unwrap()
-            .map(|file| file.unwrap().path().file_stem().unwrap().to_str().unwrap().replace('_', "-"))
-            .filter(|name| name != "mod")
+            .map(|file| file.unwrap().path())
+            .filter(|path| path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("mod.rs"))
+            .map(|path| std::fs::read_to_string(path).unwrap())
             .collect();
         let names: BTreeSet<String> = entries.iter().map(|entry| entry.name.to_owned()).collect();
-        assert_eq!(files, names, "the files of src/{folder} and the table are not the same");
+        let written = sources.matches("ENTRY: Entry<dyn").count();
+        assert_eq!(written, names.len(), "src/{folder} holds {written} entries, its table {names:?}");
         for entry in entries {
             assert!(!entry.summary.is_empty() && !entry.source.is_empty(), "{}", entry.name);
             assert!((entry.build)((entry.defaults)()).is_ok(), "{}: its defaults do not build", entry.name);
@@ -56,7 +74,8 @@ mod tests {
     fn every_file_is_in_its_table() {
         check("quantizer", quantizer::BUILTIN);
         check("range", range::BUILTIN);
-        assert_eq!(Families::builtin().quantizers.entries().len(), 3);
-        assert_eq!(Families::builtin().ranges.entries().len(), 5);
+        check("format", format::BUILTIN);
+        check("pass", pass::BUILTIN);
+        check("allocate/sensitivity", allocate::sensitivity::BUILTIN);
     }
 }

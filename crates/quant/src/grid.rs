@@ -183,6 +183,47 @@ impl Grid {
         Ok(output)
     }
 
+    /// The codes of values of that shape in row-major order.
+    ///
+    /// # Errors
+    /// [`QuantError::Groups`] when the shape does not have the grid's groups.
+    pub fn encode(&self, values: &[f32], shape: [usize; 4]) -> Result<Vec<i32>, QuantError> {
+        self.by_group(values, shape, |map, x| map.code(x) as i32)
+    }
+
+    /// The values of codes of that shape in row-major order.
+    ///
+    /// # Errors
+    /// [`QuantError::Groups`] as [`Self::encode`]; [`QuantError::Grid`] for a code outside the grid's.
+    pub fn decode_values(&self, codes: &[i32], shape: [usize; 4]) -> Result<Vec<f32>, QuantError> {
+        let (low, high) = (self.low as i32, self.high as i32);
+        if let Some(code) = codes.iter().find(|code| !(low..=high).contains(code)) {
+            return Err(QuantError::Grid(format!("code {code} where codes go from {low} to {high}")));
+        }
+        self.by_group(codes, shape, |map, code| map.value(code as f32))
+    }
+
+    fn by_group<A: Copy, B>(
+        &self,
+        values: &[A],
+        shape: [usize; 4],
+        each: impl Fn(&Affine, A) -> B,
+    ) -> Result<Vec<B>, QuantError> {
+        let (groups, run) = match self.axis {
+            None => (1, values.len()),
+            Some(axis) => (shape[axis], shape[axis + 1..].iter().product()),
+        };
+        if groups != self.groups() {
+            return Err(QuantError::Groups { expected: self.groups(), found: groups });
+        }
+        let mut output = Vec::with_capacity(values.len());
+        for (index, run) in values.chunks(run.max(1)).enumerate() {
+            let map = self.map(index % groups);
+            output.extend(run.iter().map(|&value| each(&map, value)));
+        }
+        Ok(output)
+    }
+
     fn fake_quantize_on_host(&self, x: Tensor<4>) -> Tensor<4> {
         let (shape, device) = (x.dims(), x.device());
         let data = x.into_data();

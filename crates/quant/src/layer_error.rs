@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use blindfold_zoo::{FeatureTap, Network, Node, Site, Tap, Taps};
+use blindfold_zoo::{FeatureTap, Network, Site, Tap, Taps};
 use burn::tensor::Tensor;
 
 use crate::error::QuantError;
-use crate::network::QuantizedNetwork;
+use crate::network::{LayerWeight, QuantizedNetwork};
 use crate::samples::{Samples, host_values};
 
 /// The errors at one node of a quantized network.
 ///
-/// `w`: the student's weights in floating point, `q`: what they are quantized to, `n`: how many there are; `a`, `b`: the
+/// `w`: the teacher's weights, `q`: what the student's are quantized to, `n`: how many there are; `a`, `b`: the
 /// node's outputs in the quantized student and in the teacher, `m`: how many there are, all images together.
 ///
 /// ```text
@@ -62,8 +62,12 @@ pub fn layer_errors(
         return Err(QuantError::NoImages);
     }
     let mut entries = Vec::new();
+    let prepared = plan.prepare(teacher.clone())?.frozen();
+    let weights = student.weight_tensors()?;
+    let mut weights: BTreeMap<&str, &LayerWeight> = weights.iter().map(|weight| (weight.name.as_str(), weight)).collect();
     for node in student.network.nodes() {
-        let weight = weight_error(student, node).map_err(|error| error.at(&node.name))?;
+        let weight = weights.remove(node.name.as_str()).map(|weight| weight_error(weight, &prepared));
+        let weight = weight.transpose().map_err(|error| error.at(&node.name))?;
         entries.push(LayerError {
             layer: node.name.clone(),
             weight_mse: weight.map(|(mse, _)| mse),
@@ -71,7 +75,7 @@ pub fn layer_errors(
             activation_mse: None,
         });
     }
-    let mut activations = activation_errors(student, teacher, images.inner())?;
+    let mut activations = activation_errors(student, &prepared, images.inner())?;
     for entry in &mut entries {
         entry.activation_mse = activations.remove(&entry.layer).transpose().map_err(|error| error.at(&entry.layer))?;
     }
@@ -79,19 +83,33 @@ pub fn layer_errors(
     Ok(entries)
 }
 
-/// Mean squared error and, where it is finite, signal to noise ratio of a node's weight, if it has one to be quantized.
-fn weight_error(student: &QuantizedNetwork, node: &Node) -> Result<Option<(f64, Option<f64>)>, QuantError> {
-    let (Some((target, bits)), Some(weight)) = (student.weight_target(&node.name), node.layer.weight()) else {
-        return Ok(None);
+/// Mean squared error of quantized weights against the teacher's and, where it is finite, their signal to noise ratio.
+fn weight_error(weight: &LayerWeight, teacher: &Network) -> Result<(f64, Option<f64>), QuantError> {
+    let reference = teacher.find(&weight.name).and_then(|id| teacher.node(id).layer.weight());
+    let reference = match reference {
+        Some(reference) if reference.dims() == weight.shape => Samples::of(reference.inner(), None)?.into_values(),
+        _ => weight.values.clone(),
     };
-    let shape = weight.dims();
-    let samples = Samples::of(weight, target.granularity.weight_axis())?;
-    let weights = samples.values();
-    let quantized = student.weight_grid(target, bits, &samples)?.fake_quantize_values(weights, shape)?;
-    let signal: f64 = weights.iter().map(|&value| f64::from(value).powi(2)).sum();
-    let noise = squared_distance(weights, &quantized);
+    let quantized = weight.quantized()?;
+    let signal: f64 = reference.iter().map(|&value| f64::from(value).powi(2)).sum();
+    let noise = squared_distance(&reference, &quantized);
     let sqnr = 10.0 * (signal / noise).log10();
-    Ok(Some((noise / weights.len() as f64, Some(sqnr).filter(|sqnr| sqnr.is_finite()))))
+    Ok((noise / reference.len() as f64, Some(sqnr).filter(|sqnr| sqnr.is_finite())))
+}
+
+/// Mean squared error of all quantized weights against the teacher's, every weight counting once; none without any.
+///
+/// # Errors
+/// As [`layer_errors`].
+pub fn weight_mse(student: &QuantizedNetwork, teacher: &Network) -> Result<Option<f64>, QuantError> {
+    let teacher = student.plan.prepare(teacher.clone())?.frozen();
+    let (mut sum, mut count) = (0.0, 0usize);
+    for weight in student.weight_tensors()? {
+        let (mse, _) = weight_error(&weight, &teacher).map_err(|error| error.at(&weight.name))?;
+        sum += mse * weight.values.len() as f64;
+        count += weight.values.len();
+    }
+    Ok((count > 0).then(|| sum / count as f64))
 }
 
 type MeasuredSites = BTreeMap<String, Result<f64, QuantError>>;
@@ -102,7 +120,7 @@ fn activation_errors(
     images: Tensor<4>,
 ) -> Result<MeasuredSites, QuantError> {
     let mut features = FeatureTap::new(student.plan.activations().map(|target| target.name.clone()));
-    student.plan.prepare(teacher.clone())?.frozen().run(images.clone(), &mut features);
+    teacher.run(images.clone(), &mut features);
     let student = student.clone().with_network(student.network.clone().frozen());
     let mut fake = student.tap();
     let mut meter = DistanceMeter { references: features.features, measured: BTreeMap::new() };

@@ -12,13 +12,16 @@ pub const MIN_BITS: u8 = 2;
 /// The most bits of an integer format.
 pub const MAX_BITS: u8 = 8;
 
-/// The number format of a tensor; in TOML `"fp32"` or a number of bits from 2 to 8.
+const WRITE: &str = "write 2 to 8, or \"fp32\"; 1 and 16 for the number formats that have them";
+
+/// How many bits a value of a tensor has; in TOML `"fp32"` or a number of bits: 2 to 8, and 1 and 16 for the number formats
+/// that have them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub enum Precision {
     /// 32-bit floating point: passed through unchanged.
     Float,
-    /// Integers of so many bits.
+    /// Codes of so many bits.
     Int(u8),
 }
 
@@ -30,10 +33,10 @@ enum Written {
 }
 
 impl Precision {
-    /// Integers of `bits` bits.
+    /// Codes of `bits` bits.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] unless `bits` is from 2 to 8.
+    /// [`ConfigError::Invalid`] unless `bits` is from 1 to 8, or 16.
     pub fn int(bits: u8) -> Result<Self, ConfigError> {
         Self::try_from(Written::Bits(i64::from(bits)))
     }
@@ -62,12 +65,10 @@ impl TryFrom<Written> for Precision {
 
     fn try_from(written: Written) -> Result<Self, ConfigError> {
         match written {
-            Written::Bits(bits) if (i64::from(MIN_BITS)..=i64::from(MAX_BITS)).contains(&bits) => {
-                Ok(Self::Int(bits as u8))
-            }
+            Written::Bits(bits @ (1..=8 | 16)) => Ok(Self::Int(bits as u8)),
             Written::Name(name) if name == "fp32" => Ok(Self::Float),
-            Written::Bits(bits) => Err(ConfigError::invalid("bits", bits, "write 2 to 8, or \"fp32\"")),
-            Written::Name(name) => Err(ConfigError::invalid("bits", format!("{name:?}"), "write 2 to 8, or \"fp32\"")),
+            Written::Bits(bits) => Err(ConfigError::invalid("bits", bits, WRITE)),
+            Written::Name(name) => Err(ConfigError::invalid("bits", format!("{name:?}"), WRITE)),
         }
     }
 }
@@ -110,10 +111,10 @@ mod tests {
 
     #[test]
     fn other_widths_are_errors_that_say_what_to_write() {
-        for text in ["bits = 9", "bits = 1", "bits = -3", "bits = \"int4\""] {
+        for text in ["bits = 9", "bits = 0", "bits = -3", "bits = \"int4\""] {
             let error = toml::from_str::<Table>(text).unwrap_err().to_string();
             assert!(error.contains("write 2 to 8, or \"fp32\""), "{error}");
         }
-        assert!(Precision::int(1).is_err() && Precision::int(8).is_ok());
+        assert!(Precision::int(0).is_err() && Precision::int(8).is_ok());
     }
 }

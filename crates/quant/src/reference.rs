@@ -99,7 +99,7 @@ fn quantizers_equal_pytorch_to_the_bit() {
         let tensor = &tensors[&case.tensor];
         let ranges: Vec<Range> =
             case.min.iter().zip(&case.max).map(|(min, max)| Range::new(*min, *max).unwrap()).collect();
-        let grid = quantizer(&case.quantizer).grid(&ranges, case.bits, case.granularity.weight_axis()).unwrap();
+        let grid = quantizer(&case.quantizer).grid(&ranges, case.bits, case.granularity.weight_view([1; 4]).1).unwrap();
         let shape = [ranges.len(), tensor.data.len() / ranges.len(), 1, 1];
         for group in 0..grid.groups() {
             let map = grid.map(group);

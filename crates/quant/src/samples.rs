@@ -64,6 +64,11 @@ impl Samples {
         self.values.chunks_exact(self.values.len() / self.groups)
     }
 
+    /// All values, group after group, taken out.
+    pub fn into_values(self) -> Vec<f32> {
+        self.values
+    }
+
     /// All values, group after group.
     pub fn values(&self) -> &[f32] {
         &self.values

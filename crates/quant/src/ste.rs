@@ -4,7 +4,7 @@ use blindfold_zoo::ops::substitute;
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use crate::grid::Grid;
+use crate::codec::Codec;
 
 /// Which gradient fake quantization lets through to its input; ranges have none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,18 +23,18 @@ impl Ste {
     /// The value is exactly the grid's, and not `x + (x^ - x)`, which would be off by rounding and so leave the grid.
     ///
     /// # Shapes
-    /// - x and output: as [`Grid::fake_quantize`]
-    pub fn fake_quantize(self, x: Tensor<4>, grid: &Grid) -> Tensor<4> {
+    /// - x and output: as [`Codec::fake_quantize`]
+    pub fn fake_quantize(self, x: Tensor<4>, codec: &Codec) -> Tensor<4> {
         if !x.is_autodiff() {
-            return grid.fake_quantize(x);
+            return codec.fake_quantize(x);
         }
         let plain = x.clone().inner();
-        let quantized = grid.fake_quantize(plain.clone());
-        self.attach(x, plain, quantized, grid)
+        let quantized = codec.fake_quantize(plain.clone());
+        self.attach(x, plain, quantized, codec)
     }
 
     /// `quantized`, as computed from `plain = x.inner()`, with this gradient towards `x`.
-    pub(crate) fn attach(self, x: Tensor<4>, plain: Tensor<4>, quantized: Tensor<4>, grid: &Grid) -> Tensor<4> {
+    pub(crate) fn attach(self, x: Tensor<4>, plain: Tensor<4>, quantized: Tensor<4>, codec: &Codec) -> Tensor<4> {
         if !x.is_autodiff() {
             return quantized;
         }
@@ -44,7 +44,7 @@ impl Ste {
         match self {
             Self::PassThrough => substitute(x, quantized),
             Self::ClipMask => {
-                let mask = grid.inside(plain.clone());
+                let mask = codec.inside(plain.clone());
                 (x - plain) * mask + quantized
             }
         }
@@ -57,10 +57,11 @@ mod tests {
 
     use super::*;
     use crate::affine::{Affine, Arithmetic};
+    use crate::grid::Grid;
 
     fn gradient(ste: Ste) -> (Vec<f32>, Vec<f32>) {
         let map = Affine { arithmetic: Arithmetic::Multiply, scale: 3.3, zero: -4.0, low: -2.0, high: 1.0 };
-        let grid = Grid::new(&[map], 2, None).unwrap();
+        let grid = Codec::from(Grid::new(&[map], 2, None).unwrap());
         let device = Device::flex().autodiff();
         let x = Tensor::<1>::from_floats([-9.0, -1.7, -1.3, -1.1, -0.9, 0.0, 8.0], &device)
             .reshape([1, 7, 1, 1])

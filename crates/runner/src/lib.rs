@@ -6,6 +6,7 @@
 //!
 //! A program with plugins of its own calls [`run`] with `Registry::builtin()?.with_loss(my_loss::ENTRY)?`.
 
+mod analysis;
 mod commands;
 pub mod config;
 pub mod data;
@@ -16,6 +17,7 @@ pub mod pipeline;
 mod project;
 pub mod record;
 mod registry;
+pub mod study;
 mod teachers;
 mod usage;
 

@@ -20,11 +20,11 @@ mod weights;
 pub use digest::sha256_hex;
 pub use names::{near_matches, with_hint};
 pub use network::{
-    BatchNorm2d, Block, Conv2d, FeatureTap, Layer, Linear, Network, NetworkBuilder, NoTap, Node, NodeId, Op, Site,
+    BatchNorm2d, Block, ChannelSelect, Conv2d, FeatureTap, Layer, Linear, Network, NetworkBuilder, NoTap, Node, NodeId, Op, Site,
     Stateless, Tap, Taps, parameter_id,
 };
 pub use normalization::Normalization;
-pub use pass::{fold_batch_norms, fold_batch_norms_where};
+pub use pass::{fold_batch_norms, fold_batch_norms_where, insert_before};
 pub use plugin::{ConfigError, Entry, Family, defaults_of, merge_defaults, parse};
 pub use rng::{Stream, stream};
 pub use teacher::{ArchitectureTable, TeacherCard, TeacherPlace, catalogue, find_teacher};

@@ -6,7 +6,7 @@ use blindfold_quant::{QuantError, QuantizedNetwork};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Codes {
     step: usize,
-    layers: Vec<(String, Vec<i16>)>,
+    layers: Vec<(String, Vec<i32>)>,
 }
 
 impl Codes {
@@ -32,7 +32,7 @@ impl Codes {
 mod tests {
     use super::Codes;
 
-    fn codes(layers: &[&[i16]]) -> Codes {
+    fn codes(layers: &[&[i32]]) -> Codes {
         Codes { step: 0, layers: layers.iter().map(|codes| (String::new(), codes.to_vec())).collect() }
     }
 

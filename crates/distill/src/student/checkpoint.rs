@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blindfold_quant::{Grid, QuantizedState};
+use blindfold_quant::{Codec, QuantizedState};
 use serde::{Deserialize, Serialize};
 
 use super::trainer::StudentTrainer;
@@ -13,8 +13,8 @@ const FORMAT: &str = "student-1";
 
 #[derive(Serialize, Deserialize)]
 struct Grids {
-    weights: BTreeMap<String, Grid>,
-    activations: BTreeMap<String, Grid>,
+    weights: BTreeMap<String, Codec>,
+    activations: BTreeMap<String, Codec>,
 }
 
 impl StudentTrainer {
@@ -47,7 +47,8 @@ impl StudentTrainer {
         };
         let grids: Grids =
             header.extra.try_into().map_err(|error| DistillError::checkpoint(format!("has broken grids: {error}")))?;
-        let state = QuantizedState { parameters: tensors, weights: grids.weights, activations: grids.activations };
+        let Grids { weights, activations } = grids;
+        let state = QuantizedState { parameters: tensors, weights, activations, calibrated: true };
         let mut student = self.student().with_state(state)?;
         student.network = student.network.trainable();
         self.optimizer = optimizer_from(self.config.optimizer.build(&student.network), optimizer)?;

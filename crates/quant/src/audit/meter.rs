@@ -35,7 +35,7 @@ impl<'a> LevelMeter<'a> {
 impl Tap for LevelMeter<'_> {
     fn weight(&mut self, site: Site<'_>, weight: Tensor<4>) -> Tensor<4> {
         if let Some(target) = self.plan.weight(&site.node.name) {
-            let seen = measure(weight.clone(), target.granularity.weight_axis());
+            let seen = measure(weight.clone(), target.granularity.weight_view(weight.dims()));
             self.weights.insert(site.node.name.clone(), seen);
         }
         weight
@@ -43,15 +43,16 @@ impl Tap for LevelMeter<'_> {
 
     fn output(&mut self, site: Site<'_>, output: Tensor<4>) -> Tensor<4> {
         if let Some(target) = self.plan.activation(&site.node.name) {
-            let seen = measure(output.clone(), target.granularity.activation_axis());
+            let seen = measure(output.clone(), target.activation_view(output.dims()));
             self.activations.insert(site.node.name.clone(), seen);
         }
         output
     }
 }
 
-fn measure(tensor: Tensor<4>, axis: Option<usize>) -> Seen {
-    let groups = axis.map_or(1, |axis| tensor.dims()[axis]);
+fn measure(tensor: Tensor<4>, (view, axis): ([usize; 4], Option<usize>)) -> Seen {
+    let tensor = tensor.reshape(view);
+    let groups = axis.map_or(1, |axis| view[axis]);
     let tensor = match axis {
         Some(axis) if axis > 0 => tensor.swap_dims(0, axis),
         _ => tensor,

@@ -3,9 +3,12 @@
 mod meter;
 mod row;
 
+use std::collections::BTreeMap;
+
 use blindfold_zoo::{Layer, Taps};
 use burn::tensor::Tensor;
 
+use crate::codec::Codec;
 use crate::error::QuantError;
 use crate::network::QuantizedNetwork;
 use meter::LevelMeter;
@@ -38,6 +41,9 @@ impl Audit {
         let mut fake = quantized.tap();
         let mut meter = LevelMeter::new(&quantized.plan);
         quantized.network.run(images.inner(), &mut Taps(vec![&mut fake, &mut meter]));
+        let weights = quantized.weight_tensors()?;
+        let mut codecs: BTreeMap<String, Codec> =
+            weights.into_iter().map(|weight| (weight.name, weight.codec)).collect();
         let mut audit = Self { rows: Vec::new(), float_bytes: 0, quantized_bytes: 0 };
         let mut faults: Vec<String> = fake.fault().map(ToString::to_string).into_iter().collect();
         for node in quantized.network.nodes() {
@@ -48,8 +54,10 @@ impl Audit {
             if node.layer.has_weight() {
                 match (quantized.plan.weight(name), meter.weights.get(name)) {
                     (Some(target), Some(seen)) => {
+                        let codec = codecs.remove(name);
                         let row = AuditRow::new(
                             target,
+                            codec.as_ref(),
                             node.layer.kind(),
                             Role::Weight,
                             seen.values,
@@ -65,13 +73,14 @@ impl Audit {
                 }
             }
             if let Some(target) = quantized.plan.activation(name) {
-                if target.is_quantized() && !quantized.activations.contains_key(name) {
+                if target.is_quantized() && target.dynamic.is_none() && !quantized.activations.contains_key(name) {
                     faults.push(format!("`{name}`: its output has no grid and is in floating point"));
                 }
                 let seen = meter.activations.get(name).copied().unwrap_or_default();
                 let levels = has_images.then_some(seen.levels);
                 audit.rows.push(AuditRow::new(
                     target,
+                    quantized.activations.get(name),
                     node.layer.kind(),
                     Role::Activation,
                     seen.values,
@@ -100,7 +109,7 @@ impl Audit {
         }
         text.push_str(&format!(
             "\nDistinct levels are the largest number in any one group (channel or tensor), measured in a forward pass.\n\n\
-             Parameters: {} bytes in fp32, {} bytes quantized (packed, with a 4-byte scale and a 4-byte zero point a group), \
+             Parameters: {} bytes in fp32, {} bytes quantized (packed, with the scales, zero points and levels of its groups in 4 bytes each), \
              {:.2} times smaller.\n",
             self.float_bytes,
             self.quantized_bytes,
@@ -119,7 +128,7 @@ fn parameter_count(layer: &Layer) -> usize {
             linear.weight.shape().num_elements() + linear.bias.as_ref().map_or(0, |bias| bias.shape().num_elements())
         }
         Layer::BatchNorm2d(bn) => 4 * bn.gamma.shape().num_elements(),
-        Layer::Stateless(_) => 0,
+        Layer::ChannelSelect(_) | Layer::Stateless(_) => 0,
     }
 }
 

@@ -1,5 +1,6 @@
 //! One tensor of the audit.
 
+use crate::codec::Codec;
 use crate::granularity::Granularity;
 use crate::plan::Target;
 use crate::precision::Precision;
@@ -24,7 +25,7 @@ pub struct AuditRow {
     pub role: Role,
     /// Number format.
     pub precision: Precision,
-    /// The quantizer's name.
+    /// The number format's or the quantizer's name.
     pub quantizer: String,
     /// The range estimator's name.
     pub range: String,
@@ -38,34 +39,40 @@ pub struct AuditRow {
     pub levels: Option<usize>,
     /// Largest number that the format allows; none for floating point.
     pub allowed: Option<usize>,
-    /// Size of the values as stored, with a 4-byte scale and zero point a group.
+    /// Size of the values as stored, with the constants of their groups.
     pub bytes: usize,
 }
 
 impl AuditRow {
     pub(super) fn new(
         target: &Target,
+        codec: Option<&Codec>,
         kind: &'static str,
         role: Role,
         values: usize,
         groups: usize,
         levels: Option<usize>,
     ) -> Self {
-        let allowed = target.precision.bits().map(|bits| 1usize << bits);
-        let constants = if allowed.is_some() { 8 * groups } else { 0 };
+        let allowed = codec.map(Codec::levels).or(target.precision.bits().map(|bits| 1usize << bits));
+        let bits = match codec {
+            Some(codec) => codec.storage_bits(values),
+            None => values * target.precision.storage_bits(),
+        };
+        let format = target.format.as_ref().map(|(name, _)| name.clone());
+        let range = if format.is_some() { "-".to_owned() } else { target.range_name.clone() };
         Self {
             layer: target.name.clone(),
             kind,
             role,
             precision: target.precision,
-            quantizer: target.quantizer_name.clone(),
-            range: target.range_name.clone(),
+            quantizer: format.unwrap_or_else(|| target.quantizer_name.clone()),
+            range,
             granularity: target.granularity,
             groups,
             values,
             levels,
             allowed,
-            bytes: (values * target.precision.storage_bits()).div_ceil(8) + constants,
+            bytes: bits.div_ceil(8),
         }
     }
 

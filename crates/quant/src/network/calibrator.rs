@@ -6,11 +6,11 @@ use std::fmt;
 use blindfold_zoo::{Network, Site, Tap};
 use burn::tensor::Tensor;
 
+use super::observer::CodecObserver;
 use super::quantized::QuantizedNetwork;
+use crate::codec::Codec;
 use crate::error::QuantError;
-use crate::grid::Grid;
 use crate::plan::Plan;
-use crate::range::RangeObserver;
 use crate::samples::Samples;
 
 /// A calibration under way: shows batches of images to a network whose weights are quantized already, and at each activation
@@ -18,7 +18,7 @@ use crate::samples::Samples;
 pub struct Calibrator {
     quantized: QuantizedNetwork,
     runner: Network,
-    observers: BTreeMap<String, Box<dyn RangeObserver>>,
+    observers: BTreeMap<String, CodecObserver>,
     batches: usize,
 }
 
@@ -37,15 +37,18 @@ impl Calibrator {
     /// # Errors
     /// [`QuantError::OtherNetwork`] for another plan's network, [`QuantError::NotFinite`] for broken weights (with the layer).
     pub fn new(network: Network, plan: Plan) -> Result<Self, QuantError> {
-        let quantized = QuantizedNetwork::with_weight_grids(network, plan)?;
+        Self::of(QuantizedNetwork::with_weights(network, plan)?)
+    }
+
+    /// Takes up a network whose weights are quantized; activations are to be observed.
+    ///
+    /// # Errors
+    /// [`QuantError::NotFinite`] for broken weights (with the layer).
+    pub fn of(quantized: QuantizedNetwork) -> Result<Self, QuantError> {
         let runner = quantized.bake()?.network;
-        let observers = quantized
-            .plan
-            .activations()
-            .filter_map(|target| {
-                let bits = target.precision.bits()?;
-                Some((target.name.clone(), target.range.observer(target.quantizer.clone(), bits)))
-            })
+        let sites = quantized.plan.activations().filter(|target| target.dynamic.is_none());
+        let observers = sites
+            .filter_map(|target| Some((target.name.clone(), CodecObserver::new(target, target.precision.bits()?))))
             .collect();
         Ok(Self { quantized, runner, observers, batches: 0 })
     }
@@ -57,7 +60,7 @@ impl Calibrator {
     pub fn observe(&mut self, images: Tensor<4>) -> Result<(), QuantError> {
         let Self { quantized, runner, observers, .. } = self;
         let QuantizedNetwork { plan, activations, .. } = quantized;
-        let mut tap = ObservingTap { plan, observers, grids: activations, fault: None };
+        let mut tap = ObservingTap { plan, observers, codecs: activations, fault: None };
         runner.run(images.inner(), &mut tap);
         match tap.fault {
             Some(error) => Err(error),
@@ -82,32 +85,35 @@ impl Calibrator {
     ///
     /// # Errors
     /// [`QuantError::NoImages`] when nothing was observed and there are activations to quantize.
-    pub fn finish(self) -> Result<QuantizedNetwork, QuantError> {
+    pub fn finish(mut self) -> Result<QuantizedNetwork, QuantError> {
         if self.batches == 0 && !self.observers.is_empty() {
             return Err(QuantError::NoImages);
         }
+        self.quantized.calibrated = true;
         Ok(self.quantized)
     }
 }
 
 struct ObservingTap<'a> {
     plan: &'a Plan,
-    observers: &'a mut BTreeMap<String, Box<dyn RangeObserver>>,
-    grids: &'a mut BTreeMap<String, Grid>,
+    observers: &'a mut BTreeMap<String, CodecObserver>,
+    codecs: &'a mut BTreeMap<String, Codec>,
     fault: Option<QuantError>,
 }
 
 impl ObservingTap<'_> {
     fn observe(&mut self, name: &str, output: &Tensor<4>) -> Result<Option<Tensor<4>>, QuantError> {
         let Some(target) = self.plan.activation(name) else { return Ok(None) };
-        let (Some(bits), Some(observer)) = (target.precision.bits(), self.observers.get_mut(name)) else {
-            return Ok(None);
-        };
-        let axis = target.granularity.activation_axis();
-        observer.observe(&Samples::of(output.clone(), axis)?)?;
-        let grid = target.quantizer.grid(&observer.ranges()?, bits, axis)?;
-        let quantized = grid.fake_quantize(output.clone());
-        self.grids.insert(name.to_owned(), grid);
+        let Some(bits) = target.precision.bits() else { return Ok(None) };
+        if target.dynamic.is_some() {
+            let (codec, view) = target.dynamic_codec(output.clone(), bits)?;
+            return Ok(Some(codec.fake_quantize(view).reshape(output.dims())));
+        }
+        let Some(observer) = self.observers.get_mut(name) else { return Ok(None) };
+        observer.observe(&Samples::of(output.clone(), target.granularity.activation_axis())?)?;
+        let codec = observer.codec(target)?;
+        let quantized = codec.fake_quantize(output.clone());
+        self.codecs.insert(name.to_owned(), codec);
         Ok(Some(quantized))
     }
 }

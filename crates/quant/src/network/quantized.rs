@@ -2,32 +2,38 @@
 
 use std::collections::BTreeMap;
 
-use blindfold_zoo::{Layer, Network, Node, fold_batch_norms};
+use blindfold_zoo::{Network, Node, fold_batch_norms};
 use burn::tensor::{Tensor, TensorData};
 
 use super::calibrator::Calibrator;
 use super::state::QuantizedState;
 use super::tap::FakeQuantTap;
+use super::weight::LayerWeight;
+use crate::codec::Codec;
 use crate::error::QuantError;
-use crate::grid::Grid;
 use crate::plan::{Plan, Target};
+use crate::output_shift::with_biases_of;
+use crate::pass::{ChannelMoments, Rewritten};
 use crate::precision::Precision;
 use crate::samples::Samples;
 
-/// A network that is run with fake quantization: floating-point parameters, a plan, and the grids of its calibration.
+/// A network that is run with fake quantization: floating-point parameters, a plan, and the codecs of its calibration.
 ///
-/// Weights whose estimator follows them (min-max) get their grids from the current weights in every forward pass; the
-/// others, and all activations, keep the grids of the calibration.
+/// Weights whose estimator follows them (min-max) get their codecs from the current weights in every forward pass, unless a
+/// fitting step has frozen them; the others, and all activations, keep the codecs of the calibration.
 #[derive(Debug, Clone)]
 pub struct QuantizedNetwork {
     /// The network, with its parameters in floating point; batch norms folded where the plan's protocol says so.
     pub network: Network,
     /// What is quantized, and how.
     pub plan: Plan,
-    /// Grids of weights that calibration has frozen, by layer.
-    pub weights: BTreeMap<String, Grid>,
-    /// Grids of activations, by site.
-    pub activations: BTreeMap<String, Grid>,
+    /// Codecs of weights that calibration or a fitting step has frozen, by layer.
+    pub weights: BTreeMap<String, Codec>,
+    /// Codecs of activations, by site; none for those with dynamic ranges.
+    pub activations: BTreeMap<String, Codec>,
+    /// What the batch norms that are folded away say of the outputs of the convolutions before them, by convolution.
+    pub moments: BTreeMap<String, ChannelMoments>,
+    pub(super) calibrated: bool,
     baked: bool,
 }
 
@@ -49,22 +55,81 @@ impl QuantizedNetwork {
         calibrator.finish()
     }
 
-    /// With the weights' frozen grids, but none for activations yet.
-    pub(super) fn with_weight_grids(network: Network, plan: Plan) -> Result<Self, QuantError> {
+    /// With the weights' frozen codecs, but none for activations yet: they pass in floating point until a [`Calibrator`] has
+    /// [taken it up](Calibrator::of).
+    ///
+    /// # Errors
+    /// [`QuantError::OtherNetwork`] for another plan's network, [`QuantError::NotFinite`] for broken weights (with the layer).
+    pub fn with_weights(network: Network, plan: Plan) -> Result<Self, QuantError> {
+        let moments = match plan.protocol().folds_batch_norms() {
+            true => Rewritten::new(network.clone()).folded().moments,
+            false => BTreeMap::new(),
+        };
         let network = plan.prepare(network)?;
-        let mut quantized =
-            Self { network, plan, weights: BTreeMap::new(), activations: BTreeMap::new(), baked: false };
+        let (weights, activations) = (BTreeMap::new(), BTreeMap::new());
+        let mut quantized = Self { network, plan, weights, activations, moments, calibrated: false, baked: false };
         let mut frozen = BTreeMap::new();
         for node in quantized.network.nodes() {
-            let Some((target, bits, weight)) = quantized.quantized_weight(node) else { continue };
-            if !target.range.follows_weights() {
-                let grid = Samples::of(weight, target.granularity.weight_axis())
-                    .and_then(|samples| estimate(target, bits, &samples));
-                frozen.insert(node.name.clone(), grid.map_err(|error| error.at(&node.name))?);
+            if quantized.weight_target(&node.name).is_none_or(|(target, _)| target.follows_weights()) {
+                continue;
+            }
+            if let Some(weight) = quantized.layer_weight(node)? {
+                frozen.insert(weight.name, weight.codec);
             }
         }
         quantized.weights = frozen;
         Ok(quantized)
+    }
+
+    /// The quantized weight of a node, if it has one.
+    fn layer_weight(&self, node: &Node) -> Result<Option<LayerWeight>, QuantError> {
+        let (Some((target, bits)), Some(weight)) = (self.weight_target(&node.name), node.layer.weight()) else {
+            return Ok(None);
+        };
+        let shape = weight.dims();
+        let (view, axis) = target.granularity.weight_view(shape);
+        let weight = || -> Result<LayerWeight, QuantError> {
+            let samples = Samples::of(weight.inner().reshape(view), axis)?;
+            let codec = self.weight_codec(target, bits, &samples, axis)?;
+            let values = samples.into_values();
+            Ok(LayerWeight { name: node.name.clone(), target: target.clone(), bits, shape, view, axis, values, codec })
+        };
+        weight().map(Some).map_err(|error| error.at(&node.name))
+    }
+
+    /// Every quantized weight, in the network's order.
+    ///
+    /// # Errors
+    /// [`QuantError::NotFinite`] with the layer's name for weights that diverged.
+    pub fn weight_tensors(&self) -> Result<Vec<LayerWeight>, QuantError> {
+        self.network.nodes().iter().filter_map(|node| self.layer_weight(node).transpose()).collect()
+    }
+
+    /// With the weights of one layer replaced and its codec frozen. Values that the codec has decoded stay as they are.
+    ///
+    /// # Errors
+    /// [`QuantError::OtherNetwork`] for a name that the plan does not quantize, [`QuantError::Groups`] for another number of
+    /// values and a codec of another shape, with the layer's name.
+    pub fn with_layer_weight(mut self, name: &str, values: Vec<f32>, codec: Codec) -> Result<Self, QuantError> {
+        let layer = self.network.find(name).map(|id| self.network.node(id).layer.clone());
+        let (Some((target, _)), Some(weight)) = (self.weight_target(name), layer.and_then(|layer| layer.weight())) else {
+            let network = self.network.name().to_owned();
+            return Err(QuantError::OtherNetwork { network, missing: vec![name.to_owned()] });
+        };
+        let (shape, device) = (weight.dims(), weight.device());
+        let (view, _) = target.granularity.weight_view(shape);
+        let expected = shape.iter().product::<usize>();
+        if values.len() != expected {
+            return Err(QuantError::Groups { expected, found: values.len() }.at(name));
+        }
+        codec.fake_quantize_values(&values, view).map_err(|error| error.at(name))?;
+        let mut tensor = Some(Tensor::from_data(TensorData::new(values, shape), &device));
+        self.network = self.network.map_layers(|node, layer| match (node == name).then(|| tensor.take()).flatten() {
+            Some(tensor) => layer.with_weight(tensor),
+            None => layer,
+        });
+        self.weights.insert(name.to_owned(), codec);
+        Ok(self)
     }
 
     /// The tap that quantizes while [`Self::network`] (or another of the same graph) runs.
@@ -94,6 +159,11 @@ impl QuantizedNetwork {
         Ok(Self { network: fold_batch_norms(baked.network), ..baked })
     }
 
+    /// Whether activations are quantized: before calibration they pass in floating point.
+    pub fn is_calibrated(&self) -> bool {
+        self.calibrated
+    }
+
     /// Whether weights are stored quantized (see [`Self::for_evaluation`]).
     pub fn is_baked(&self) -> bool {
         self.baked
@@ -105,50 +175,29 @@ impl QuantizedNetwork {
         if self.baked {
             return Ok(Self { network, ..self.clone() });
         }
-        let mut fault = None;
-        let network = network.map_layers(|name, layer| match self.quantized_values(name, &layer) {
-            Ok(Some(weight)) => layer.with_weight(weight),
-            Ok(None) => layer,
-            Err(error) => {
-                fault.get_or_insert(error.at(name));
-                layer
-            }
-        });
-        match fault {
-            Some(error) => Err(error),
-            None => Ok(Self { network, baked: true, ..self.clone() }),
+        let mut quantized = BTreeMap::new();
+        for weight in self.weight_tensors()? {
+            let values = weight.quantized().map_err(|error| error.at(&weight.name))?;
+            quantized.insert(weight.name, TensorData::new(values, weight.shape));
         }
+        let device = network.device();
+        let network = network.map_layers(|name, layer| match quantized.remove(name) {
+            Some(data) => layer.with_weight(Tensor::from_data(data, &device)),
+            None => layer,
+        });
+        Ok(Self { network, baked: true, ..self.clone() })
     }
 
-    /// `x^` of a layer's weight, if the plan quantizes it.
-    fn quantized_values(&self, name: &str, layer: &Layer) -> Result<Option<Tensor<4>>, QuantError> {
-        let (Some((target, bits)), Some(weight)) = (self.weight_target(name), layer.weight()) else { return Ok(None) };
-        let (shape, device) = (weight.dims(), weight.device());
-        let samples = Samples::of(weight, target.granularity.weight_axis())?;
-        let values = self.weight_grid(target, bits, &samples)?.fake_quantize_values(samples.values(), shape)?;
-        Ok(Some(Tensor::from_data(TensorData::new(values, shape), &device)))
-    }
-
-    /// The integer codes of every quantized weight in row-major order, by layer in the network's order.
+    /// The codes of every quantized weight in row-major order, by layer in the network's order.
     ///
     /// # Errors
     /// [`QuantError::NotFinite`] with the layer's name for weights that diverged.
-    pub fn codes_of_weights(&self) -> Result<Vec<(String, Vec<i16>)>, QuantError> {
-        let mut codes = Vec::new();
-        for node in self.network.nodes() {
-            let Some((target, bits, weight)) = self.quantized_weight(node) else { continue };
-            let layer = Samples::of(weight, target.granularity.weight_axis()).and_then(|samples| {
-                let grid = self.weight_grid(target, bits, &samples)?;
-                let maps = (0..samples.groups()).map(|group| grid.map(if grid.groups() == 1 { 0 } else { group }));
-                Ok(samples
-                    .iter()
-                    .zip(maps)
-                    .flat_map(|(values, map)| values.iter().map(move |&x| map.code(x) as i16))
-                    .collect())
-            });
-            codes.push((node.name.clone(), layer.map_err(|error| error.at(&node.name))?));
-        }
-        Ok(codes)
+    pub fn codes_of_weights(&self) -> Result<Vec<(String, Vec<i32>)>, QuantError> {
+        let codes = |weight: LayerWeight| {
+            let codes = weight.codec.encode(&weight.values, weight.view).map_err(|error| error.at(&weight.name))?;
+            Ok((weight.name, codes))
+        };
+        self.weight_tensors()?.into_iter().map(codes).collect()
     }
 
     /// What a checkpoint has to hold.
@@ -157,6 +206,7 @@ impl QuantizedNetwork {
             parameters: self.network.state(),
             weights: self.weights.clone(),
             activations: self.activations.clone(),
+            calibrated: self.calibrated,
         }
     }
 
@@ -165,12 +215,7 @@ impl QuantizedNetwork {
     /// # Errors
     /// [`QuantError::OtherGrids`] when the grids are not those of the plan; [`QuantError::Weights`] for other parameters.
     pub fn from_state(network: Network, plan: Plan, state: QuantizedState) -> Result<Self, QuantError> {
-        let network = plan.prepare(network)?.with_state(state.parameters)?;
-        let restored = Self { network, plan, weights: state.weights, activations: state.activations, baked: false };
-        let frozen = restored.plan.weights().filter(|target| target.is_quantized() && !target.range.follows_weights());
-        check_names(frozen, &restored.weights)?;
-        check_names(restored.plan.activations().filter(|target| target.is_quantized()), &restored.activations)?;
-        Ok(restored)
+        Self::with_weights(network, plan)?.with_state(state)
     }
 
     /// This network with a checkpoint's state.
@@ -178,11 +223,23 @@ impl QuantizedNetwork {
     /// # Errors
     /// As [`Self::from_state`].
     pub fn with_state(self, state: QuantizedState) -> Result<Self, QuantError> {
-        let network = self.network.with_state(state.parameters)?;
-        check_names(self.plan.activations().filter(|target| target.is_quantized()), &state.activations)?;
-        let frozen = self.plan.weights().filter(|target| target.is_quantized() && !target.range.follows_weights());
-        check_names(frozen, &state.weights)?;
-        Ok(Self { network, weights: state.weights, activations: state.activations, ..self })
+        let QuantizedState { parameters, weights, activations, calibrated } = state;
+        let network = with_biases_of(self.network, &parameters).with_state(parameters)?;
+        let restored = Self { network, weights, activations, calibrated, ..self };
+        restored.check_codecs()?;
+        Ok(restored)
+    }
+
+    /// Whether there is a codec for all that needs one, of the right number of bits, and none for anything else.
+    fn check_codecs(&self) -> Result<(), QuantError> {
+        let weights = self.plan.weights().filter(|target| target.is_quantized());
+        let frozen = weights.filter(|target| !target.follows_weights() || self.weights.contains_key(&target.name));
+        check_names(frozen, &self.weights)?;
+        if !self.calibrated {
+            return Ok(());
+        }
+        let sites = self.plan.activations().filter(|target| target.is_quantized() && target.dynamic.is_none());
+        check_names(sites, &self.activations)
     }
 
     /// The plan for the weight of that layer, if it has to be quantized in a forward pass.
@@ -194,34 +251,32 @@ impl QuantizedNetwork {
         Some((target, target.precision.bits()?))
     }
 
-    /// The grid of a layer's current weights.
-    pub(crate) fn weight_grid(&self, target: &Target, bits: u8, samples: &Samples) -> Result<Grid, QuantError> {
+    /// The codec of a layer's current weights.
+    pub(crate) fn weight_codec(
+        &self,
+        target: &Target,
+        bits: u8,
+        samples: &Samples,
+        axis: Option<usize>,
+    ) -> Result<Codec, QuantError> {
         match self.weights.get(&target.name) {
-            Some(grid) => Ok(grid.clone()),
-            None => estimate(target, bits, samples),
+            Some(codec) => Ok(codec.clone()),
+            None => target.codec(samples, bits, axis),
         }
     }
-
-    fn quantized_weight(&self, node: &Node) -> Option<(&Target, u8, Tensor<4>)> {
-        let (target, bits) = self.weight_target(&node.name)?;
-        Some((target, bits, node.layer.weight()?))
-    }
-}
-
-fn estimate(target: &Target, bits: u8, samples: &Samples) -> Result<Grid, QuantError> {
-    let mut observer = target.range.observer(target.quantizer.clone(), bits);
-    observer.observe(samples)?;
-    target.quantizer.grid(&observer.ranges()?, bits, target.granularity.weight_axis())
 }
 
 fn check_names<'a>(
     planned: impl Iterator<Item = &'a Target>,
-    grids: &BTreeMap<String, Grid>,
+    codecs: &BTreeMap<String, Codec>,
 ) -> Result<(), QuantError> {
-    let mut unused: BTreeMap<&String, &Grid> = grids.iter().collect();
-    let fits = |target: &Target, grid: &Grid| target.precision == Precision::Int(grid.bits());
+    let mut unused: BTreeMap<&String, &Codec> = codecs.iter().collect();
+    let fits = |target: &Target, codec: &Codec| match codec {
+        Codec::Sum(_) => target.is_quantized(),
+        codec => target.precision == Precision::Int(codec.bits()),
+    };
     let missing: Vec<String> = planned
-        .filter(|target| !unused.remove(&target.name).is_some_and(|grid| fits(target, grid)))
+        .filter(|target| !unused.remove(&target.name).is_some_and(|codec| fits(target, codec)))
         .map(|target| target.name.clone())
         .collect();
     let unused: Vec<String> = unused.into_keys().cloned().collect();

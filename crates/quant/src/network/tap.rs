@@ -21,6 +21,11 @@ impl<'a> FakeQuantTap<'a> {
         Self { quantized, fault: None }
     }
 
+    /// The first fault of the run, taken out.
+    pub(crate) fn into_fault(self) -> Option<QuantError> {
+        self.fault
+    }
+
     /// The first fault of the run, if any.
     pub fn fault(&self) -> Option<&QuantError> {
         self.fault.as_ref()
@@ -28,13 +33,24 @@ impl<'a> FakeQuantTap<'a> {
 
     fn quantize_weight(&self, name: &str, weight: &Tensor<4>) -> Result<Option<Tensor<4>>, QuantError> {
         let Some((target, bits)) = self.quantized.weight_target(name) else { return Ok(None) };
+        let shape = weight.dims();
+        let (view, axis) = target.granularity.weight_view(shape);
+        let weight = weight.clone().reshape(view);
         let plain = weight.clone().inner();
-        let (shape, device) = (plain.dims(), plain.device());
-        let samples = Samples::of(plain.clone(), target.granularity.weight_axis())?;
-        let grid = self.quantized.weight_grid(target, bits, &samples)?;
-        let values = grid.fake_quantize_values(samples.values(), shape)?;
-        let quantized = Tensor::from_data(TensorData::new(values, shape), &device);
-        Ok(Some(self.quantized.plan.ste().attach(weight.clone(), plain, quantized, &grid)))
+        let samples = Samples::of(plain.clone(), axis)?;
+        let codec = self.quantized.weight_codec(target, bits, &samples, axis)?;
+        let values = codec.fake_quantize_values(samples.values(), view)?;
+        let quantized = Tensor::from_data(TensorData::new(values, view), &plain.device());
+        Ok(Some(self.quantized.plan.ste().attach(weight, plain, quantized, &codec).reshape(shape)))
+    }
+
+    fn quantize_dynamically(&self, name: &str, output: &Tensor<4>) -> Result<Option<Tensor<4>>, QuantError> {
+        let target = self.quantized.plan.activation(name).filter(|target| target.dynamic.is_some());
+        let Some((target, bits)) = target.and_then(|target| Some((target, target.precision.bits()?))) else {
+            return Ok(None);
+        };
+        let (codec, view) = target.dynamic_codec(output.clone(), bits)?;
+        Ok(Some(self.quantized.plan.ste().fake_quantize(view, &codec).reshape(output.dims())))
     }
 }
 
@@ -51,7 +67,14 @@ impl Tap for FakeQuantTap<'_> {
 
     fn output(&mut self, site: Site<'_>, output: Tensor<4>) -> Tensor<4> {
         match self.quantized.activations.get(&site.node.name) {
-            Some(grid) => self.quantized.plan.ste().fake_quantize(output, grid),
+            Some(codec) => self.quantized.plan.ste().fake_quantize(output, codec),
+            None if self.quantized.is_calibrated() => match self.quantize_dynamically(&site.node.name, &output) {
+                Ok(quantized) => quantized.unwrap_or(output),
+                Err(error) => {
+                    self.fault.get_or_insert(error.at(&site.node.name));
+                    output
+                }
+            },
             None => output,
         }
     }

@@ -93,7 +93,7 @@ fn later_sites_are_calibrated_on_quantized_inputs() {
     without.network.run(x, &mut Taps(vec![&mut without.tap(), &mut features]));
     let seen = features.features["layer2.0.relu2"].clone().into_data().try_to_vec::<f32>().unwrap();
     let max = seen.into_iter().fold(0.0, f32::max);
-    let map = quantized.activations["layer2.0.relu2"].map(0);
+    let map = quantized.activations["layer2.0.relu2"].uniform().unwrap().map(0);
     assert!((3.0 / map.scale / max - 1.0).abs() < 1e-6, "the range of a site is that of the values it gets in use");
 }
 

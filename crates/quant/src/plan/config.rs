@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::choice::PluginChoice;
+use super::dynamic::Dynamic;
 use super::layer_override::LayerOverride;
 use super::protocol::Protocol;
 use crate::granularity::Granularity;
@@ -41,6 +42,9 @@ pub struct QuantConfig {
     /// Format of activations.
     #[serde(skip_serializing_if = "FormatConfig::is_empty")]
     pub activation: FormatConfig,
+    /// Rewrites of the network in floating point before it is quantized, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub passes: Vec<PluginChoice>,
     /// Exceptions by name, later ones over earlier ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layer: Vec<LayerOverride>,
@@ -56,15 +60,20 @@ impl Default for QuantConfig {
             ste: Ste::default(),
             weight: FormatConfig::default(),
             activation: FormatConfig::default(),
+            passes: Vec::new(),
             layer: Vec::new(),
         }
     }
 }
 
-/// Quantizer, range estimator and granularity, each optional.
+/// Number format, quantizer, range estimator and granularity, each optional.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FormatConfig {
+    /// Number format plugin; absent: uniform integers by `quantizer` and `range`. The layers that a protocol keeps at 8 bits
+    /// stay uniform integers unless a `[[quant.layer]]` table names them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<PluginChoice>,
     /// Quantizer plugin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantizer: Option<PluginChoice>,
@@ -74,6 +83,9 @@ pub struct FormatConfig {
     /// Which values share a range.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub granularity: Option<Granularity>,
+    /// Activations alone: ranges are found while the network runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dynamic: Option<Dynamic>,
 }
 
 impl FormatConfig {
@@ -85,9 +97,11 @@ impl FormatConfig {
     /// This choice, completed by `other`.
     pub(crate) fn or(&self, other: &Self) -> Self {
         Self {
+            format: self.format.clone().or_else(|| other.format.clone()),
             quantizer: self.quantizer.clone().or_else(|| other.quantizer.clone()),
             range: self.range.clone().or_else(|| other.range.clone()),
             granularity: self.granularity.or(other.granularity),
+            dynamic: self.dynamic.or(other.dynamic),
         }
     }
 }
@@ -121,7 +135,12 @@ impl QuantConfig {
 }
 
 fn format(quantizer: &str, range: PluginChoice, granularity: Granularity) -> FormatConfig {
-    FormatConfig { quantizer: Some(PluginChoice::named(quantizer)), range: Some(range), granularity: Some(granularity) }
+    FormatConfig {
+        quantizer: Some(PluginChoice::named(quantizer)),
+        range: Some(range),
+        granularity: Some(granularity),
+        ..FormatConfig::default()
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod choice;
 mod config;
+mod dynamic;
 mod glob;
 mod layer_override;
 mod protocol;
@@ -15,6 +16,7 @@ use blindfold_zoo::{ConfigError, Network, fold_batch_norms, near_matches};
 
 pub use choice::PluginChoice;
 pub use config::{FormatConfig, QuantConfig};
+pub use dynamic::Dynamic;
 pub use glob::Glob;
 pub use layer_override::LayerOverride;
 pub use protocol::Protocol;
@@ -22,6 +24,7 @@ pub use target::Target;
 
 use crate::error::QuantError;
 use crate::families::Families;
+use crate::granularity::Granularity;
 use crate::precision::Precision;
 use crate::ste::Ste;
 
@@ -66,11 +69,25 @@ impl Plan {
             (Precision::Int(_), Some(bits)) if boundary => bits,
             _ => plain,
         };
-        let draft = |place: &protocol::Place, plain: Precision, format: &FormatConfig, key: &str| Draft {
-            name: network.node(place.id).name.clone(),
-            precision: bits(plain, place.boundary),
-            format: format.clone(),
-            key: key.to_owned(),
+        if config.weight.dynamic.is_some() {
+            let fix = "weights are there before the network runs: leave it out, or write it under `activation`";
+            return Err(ConfigError::invalid("weight.dynamic", "a value", fix).into());
+        }
+        if let Some(Granularity::PerGroup(size)) = config.activation.granularity {
+            let fix = "groups are for weights: write \"per-tensor\" or \"per-channel\"";
+            return Err(ConfigError::invalid("activation.granularity", format!("per-group = {size}"), fix).into());
+        }
+        let draft = |place: &protocol::Place, plain: Precision, format: &FormatConfig, key: &str| {
+            let mut format = format.clone();
+            if place.boundary && config.first_last_bits.is_some() {
+                format.format = None;
+            }
+            Draft {
+                name: network.node(place.id).name.clone(),
+                precision: bits(plain, place.boundary),
+                format,
+                key: key.to_owned(),
+            }
         };
         let mut weights: Vec<Draft> = protocol
             .weights(network)

@@ -103,6 +103,10 @@ fn fused_sites(network: &Network) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
 fn source(network: &Network, mut id: NodeId) -> Option<NodeId> {
     loop {
         let node = network.node(id);
+        if let Layer::ChannelSelect(_) = node.layer {
+            id = node.inputs[0];
+            continue;
+        }
         match node.layer.op() {
             Some(Op::Input) => return None,
             Some(Op::MaxPool { .. } | Op::Flatten | Op::PadShortcut { .. }) => id = node.inputs[0],

@@ -1,5 +1,7 @@
 //! Plugin family: from observed values to the range that is quantized.
 
+mod aciq;
+mod k_sigma;
 mod kl;
 mod min_max;
 mod moving_average;
@@ -17,6 +19,8 @@ use crate::quantizer::Quantizer;
 use crate::reservoir::Reservoir;
 use crate::samples::Samples;
 
+pub use aciq::{Aciq, AciqConfig, AciqFamily, AciqFormula};
+pub use k_sigma::{KSigma, KSigmaConfig, KSigmaRule};
 pub use kl::{Kl, KlConfig};
 pub use min_max::{MinMax, MinMaxConfig};
 pub use moving_average::{MovingAverage, MovingAverageConfig};
@@ -52,7 +56,15 @@ pub trait RangeObserver: Send {
 
 /// All range estimators of this crate.
 pub const BUILTIN: &[Entry<dyn RangeEstimator>] =
-    &[min_max::ENTRY, moving_average::ENTRY, percentile::ENTRY, mse::ENTRY, kl::ENTRY];
+    &[
+        min_max::ENTRY,
+        moving_average::ENTRY,
+        percentile::ENTRY,
+        mse::ENTRY,
+        kl::ENTRY,
+        aciq::ENTRY,
+        k_sigma::ENTRY,
+    ];
 
 /// One thing kept for each group; begun by the first batch, which decides how many groups there are.
 #[derive(Debug)]

@@ -54,7 +54,7 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
     for method in &methods {
         for &seed in &seeds {
             let mut config = experiment.resolve(&project, method, seed, args.fast, &args.sets)?;
-            rename(&mut config.experiment.name, args);
+            rename(&mut config.experiment.name, args.fast, &args.sets);
             runs.push(config);
         }
     }
@@ -127,12 +127,11 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
 }
 
 /// Runs whose configuration was changed on the command line do not lie among the experiment's own.
-fn rename(name: &mut String, args: &ExpArgs) {
-    if args.fast {
+pub(super) fn rename(name: &mut String, fast: bool, sets: &[String]) {
+    if fast {
         name.push_str("+fast");
     }
-    let mut sets: Vec<String> = args
-        .sets
+    let mut sets: Vec<String> = sets
         .iter()
         .map(|set| set.chars().filter(|c| !c.is_whitespace()).map(|c| if c == '/' { '_' } else { c }).collect())
         .collect();
@@ -155,7 +154,7 @@ fn rename(name: &mut String, args: &ExpArgs) {
     }
 }
 
-fn stopped(arguments: &[String]) -> ExitCode {
+pub(super) fn stopped(arguments: &[String]) -> ExitCode {
     eprintln!("to go on, type the same again:\n  {}", again(arguments));
     ExitCode::from(1)
 }

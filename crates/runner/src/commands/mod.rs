@@ -1,6 +1,8 @@
 //! The command line.
 
+mod analyze;
 mod bench;
+mod bounds;
 mod compare;
 mod config;
 mod data;
@@ -9,6 +11,7 @@ mod doctor;
 mod exp;
 mod list;
 mod rebuild;
+mod study;
 mod teacher;
 
 use std::ffi::OsString;
@@ -52,8 +55,14 @@ enum Command {
     Data(data::DataArgs),
     /// Teachers: list, verify, fetch, train, convert.
     Teacher(teacher::TeacherArgs),
+    /// Which layer costs how much, weights or activations: error analysis of one run.
+    Analyze(analyze::AnalyzeArgs),
+    /// How far the quantized network can be from its teacher: guaranteed, estimated and measured.
+    Bounds(bounds::BoundsArgs),
     /// A table of finished runs.
     Compare(compare::CompareArgs),
+    /// Run a study: methods x bits x seeds, its tables and figure.
+    Study(study::StudyArgs),
     /// Make TensorBoard events and metrics.csv of run folders anew from their metrics.jsonl.
     Rebuild(rebuild::RebuildArgs),
     /// Time the engine: evaluation, one ZeroQ step, one distillation step of ResNet-20.
@@ -108,7 +117,10 @@ fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -
         Command::Config(args) => config::config(&args),
         Command::Data(args) => data::data(&registry, &args),
         Command::Teacher(args) => teacher::teacher(registry, &args),
+        Command::Analyze(args) => analyze::analyze(registry, &args),
+        Command::Bounds(args) => bounds::bounds(registry, &args),
         Command::Compare(args) => compare::compare_runs(&args),
+        Command::Study(args) => study::study(registry, &args),
         Command::Rebuild(args) => rebuild::rebuild(&registry, &args),
         Command::Bench(args) => bench::bench(registry, &args),
         Command::Doctor(args) => doctor::doctor(&registry, &args),

@@ -67,7 +67,11 @@ impl Experiment {
         Self::from_table(table).with_context(|| path.display().to_string())
     }
 
-    fn from_table(mut table: Table) -> Result<Self> {
+    /// An experiment from its table, the base merged in.
+    ///
+    /// # Errors
+    /// Missing and wrong keys.
+    pub fn from_table(mut table: Table) -> Result<Self> {
         let resolved = table.contains_key("method");
         let mut experiment = take_table(&mut table, "experiment")?;
         experiment.remove("base");
@@ -157,7 +161,7 @@ impl Experiment {
         fast: bool,
         sets: &[String],
     ) -> Result<RunConfig> {
-        if !self.methods.iter().any(|known| known == method) {
+        if self.resolved && !self.methods.iter().any(|known| known == method) {
             let near = near_matches(method, self.methods.iter().map(String::as_str));
             let hint = near.first().map(|best| format!(" (did you mean `{best}`?)")).unwrap_or_default();
             let message = format!("{} has no method `{method}`{hint}; it has: {}", self.name, self.methods.join(", "));
@@ -181,6 +185,11 @@ impl Experiment {
             {
                 merge(&mut table, Table::from_iter([("images".to_owned(), Value::Table(own.clone()))]));
             }
+            if let Some(Value::Table(by_step)) = fast.remove("fit") {
+                let steps = steps_of(&table);
+                let own = by_step.into_iter().filter(|(step, _)| steps.contains(step)).collect::<Table>();
+                merge(&mut table, Table::from_iter([("fit".to_owned(), Value::Table(own))]));
+            }
             merge(&mut table, fast);
         }
         for assignment in sets {
@@ -199,6 +208,11 @@ impl Experiment {
         config.validate().map_err(|error| Usage(format!("{} / {method}: {error}", self.name)))?;
         Ok(config)
     }
+}
+
+fn steps_of(table: &Table) -> Vec<String> {
+    let steps = table.get("fit").and_then(|fit| fit.get("steps")).and_then(Value::as_array);
+    steps.into_iter().flatten().filter_map(|step| Some(step.as_str()?.to_owned())).collect()
 }
 
 fn source_of(table: &Table) -> Option<String> {

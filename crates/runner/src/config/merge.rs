@@ -5,16 +5,21 @@ use toml::{Table, Value};
 
 use crate::Usage;
 
-/// `over` on top of `base`: tables are merged key by key, everything else is replaced.
+/// `over` on top of `base`: tables are merged key by key, everything else is replaced. A table that names another plugin
+/// (`kind`, `source`) is replaced as well: its keys are another plugin's.
 pub fn merge(base: &mut Table, over: Table) {
     for (key, value) in over {
         match (base.get_mut(&key), value) {
-            (Some(Value::Table(base)), Value::Table(over)) => merge(base, over),
+            (Some(Value::Table(base)), Value::Table(over)) if !names_another(base, &over) => merge(base, over),
             (_, value) => {
                 base.insert(key, value);
             }
         }
     }
+}
+
+fn names_another(base: &Table, over: &Table) -> bool {
+    ["kind", "source"].iter().any(|key| over.contains_key(*key) && base.contains_key(*key) && over[*key] != base[*key])
 }
 
 /// Sets `a.b.c=value`; the value is read as TOML, and as a plain string where it is none.
@@ -53,6 +58,13 @@ pub fn set_key(table: &mut Table, assignment: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_of_another_plugin_is_replaced() {
+        let mut base: Table = "range = { kind = 'mse', p = 2.0 }\nother = { kind = 'mse', p = 2.0 }".parse().unwrap();
+        merge(&mut base, "range = { kind = 'kl' }\nother = { kind = 'mse', q = 1 }".parse().unwrap());
+        assert_eq!(base, "range = { kind = 'kl' }\nother = { kind = 'mse', p = 2.0, q = 1 }".parse().unwrap());
+    }
 
     #[test]
     fn tables_merge_and_other_values_are_replaced() {

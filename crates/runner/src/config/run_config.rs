@@ -1,7 +1,9 @@
 //! The resolved configuration of one run.
 
+use std::collections::BTreeMap;
+
 use blindfold_distill::StudentConfig;
-use blindfold_quant::QuantConfig;
+use blindfold_quant::{AllocateConfig, QuantConfig};
 use blindfold_zoo::{ArchitectureTable, ConfigError, Normalization};
 use serde::{Deserialize, Serialize};
 use toml::Table;
@@ -27,6 +29,12 @@ pub struct RunConfig {
     pub images: SourceTable,
     /// Number formats, ranges, sites.
     pub quant: QuantConfig,
+    /// Bits by layer; absent: those of `quant`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allocate: Option<AllocateConfig>,
+    /// Fitting steps after the weights are quantized.
+    #[serde(default, skip_serializing_if = "FitTable::is_empty")]
+    pub fit: FitTable,
     /// Training of the student; absent: calibration alone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distill: Option<StudentConfig>,
@@ -47,9 +55,17 @@ impl RunConfig {
             ("evaluation.calibration_batch", evaluation.calibration_batch),
             ("evaluation.every", evaluation.every),
             ("data.limit", self.data.limit.unwrap_or(1)),
+            ("fit.images", self.fit.images.unwrap_or(1)),
         ];
         match counts.into_iter().find(|(_, count)| *count == 0) {
-            Some((key, _)) => Err(ConfigError::invalid(key, 0, "write at least 1")),
+            Some((key, _)) => return Err(ConfigError::invalid(key, 0, "write at least 1")),
+            None => {}
+        }
+        match self.fit.options.keys().find(|name| !self.fit.steps.contains(name)) {
+            Some(stranger) => {
+                let fix = format!("`fit.steps` does not name it: it has {:?}; own keys are `steps` and `images`", self.fit.steps);
+                Err(ConfigError::invalid(&format!("fit.{stranger}"), "a table", fix))
+            }
             None => Ok(()),
         }
     }
@@ -128,6 +144,33 @@ pub struct SourceTable {
     /// The plugin's own keys.
     #[serde(flatten)]
     pub table: Table,
+}
+
+/// The `[fit]` table: fitting steps in order, and the own keys of each in a table of its name.
+///
+/// ```toml
+/// [fit]
+/// steps = ["squant", "bias-correction"]
+/// bias-correction.mode = "empirical"
+/// ```
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct FitTable {
+    /// Names of fitting steps.
+    #[serde(default)]
+    pub steps: Vec<String>,
+    /// Images that they look at, the first of the run's; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub images: Option<usize>,
+    /// The steps' own tables.
+    #[serde(flatten)]
+    pub options: BTreeMap<String, Table>,
+}
+
+impl FitTable {
+    /// Whether there are no steps.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// The `[evaluation]` table.

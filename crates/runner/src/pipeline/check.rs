@@ -1,9 +1,11 @@
 //! What can be wrong with a configuration beyond its own form: looked at before a run folder is made.
 
 use anyhow::Result;
+use blindfold_quant::Plan;
 use blindfold_zoo::Network;
 
 use super::context::Context;
+use super::quantize::{fitting_steps, rewritten};
 use crate::config::{RunConfig, SourceTable};
 use crate::teachers::Teacher;
 
@@ -43,6 +45,13 @@ pub(super) fn check_images(context: &Context, config: &RunConfig, network: &Netw
         }
     }
     Ok(())
+}
+
+/// Whether the network can be rewritten, planned and fitted as the configuration says.
+pub(super) fn check_quantization(context: &Context, config: &RunConfig, network: &Network) -> Result<Plan> {
+    fitting_steps(context, config)?;
+    let (_, plan) = rewritten(context, &config.quant, network)?;
+    Ok(plan)
 }
 
 pub(super) fn check_fit(config: &RunConfig, network: &Network, images: &blindfold_synth::RealImages) -> Result<()> {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use blindfold_distill::{Phase as StudentPhase, StudentTrainer};
 use blindfold_quant::QuantizedNetwork;
 
-use super::checkpoint::{CHECKPOINT, Checkpoint};
+use super::checkpoint::{CHECKPOINT, Checkpoint, pack};
 use super::context::Context;
 use super::stage::{Judge, Progressed};
 use crate::config::RunConfig;
@@ -95,7 +95,7 @@ impl Fit<'_> {
     ) -> Result<()> {
         recorder.sync()?;
         let checkpoint = Checkpoint { position: recorder.position(), progressed: progressed.clone(), wall };
-        folder.write(CHECKPOINT, &checkpoint.to_bytes(&trainer.to_bytes()?)?)?;
+        folder.write(CHECKPOINT, &pack(&checkpoint, &trainer.to_bytes()?)?)?;
         Ok(())
     }
 }

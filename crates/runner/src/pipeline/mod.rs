@@ -1,7 +1,7 @@
 //! From a configuration to a finished run folder.
 //!
 //! ```text
-//! teacher -> images (cached) -> plan -> calibrated student -> [trained student] -> evaluation -> run folder
+//! teacher -> images (cached) -> passes, plan -> quantized student -> [fitted] -> [trained] -> evaluation -> run folder
 //! ```
 
 mod cache;
@@ -10,9 +10,15 @@ mod checkpoint;
 mod context;
 mod fit;
 mod images;
+mod keeper;
 pub(crate) mod log;
+mod quantize;
 mod run;
 mod stage;
+mod trained;
 
 pub use context::Context;
+pub(crate) use quantize::{Prepared, quantized};
+pub(crate) use run::config_identity;
+pub(crate) use trained::trained;
 pub use run::{Outcome, run_once};

@@ -5,15 +5,17 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
 use blindfold_distill::StudentTrainer;
-use blindfold_quant::{Audit, LayerError, Plan, QuantizedNetwork, layer_errors};
+use blindfold_quant::{Audit, LayerError, layer_errors, weight_mse};
 use blindfold_synth::{ImageSet, grid};
 use toml::Value;
 
-use super::check::{check_fit, check_images, pinned};
-use super::checkpoint::read_checkpoint;
+use super::check::{check_fit, check_images, check_quantization, pinned};
+use super::checkpoint::{CHECKPOINT, Checkpoint, FIT_CHECKPOINT, FitCheckpoint, read_checkpoint};
 use super::context::Context;
 use super::fit::Fit;
 use super::images::{MadeImages, make};
+use super::keeper::FolderKeeper;
+use super::quantize::{Done, Quantize};
 use super::stage::{Judge, Progressed, Verdict};
 use crate::config::RunConfig;
 use crate::record::{
@@ -35,6 +37,16 @@ pub enum Outcome {
     Interrupted(PathBuf),
 }
 
+/// The hash of a configuration with its teacher's content and the device in it: what names a run's outcome.
+pub(crate) fn config_identity(context: &Context, config: &RunConfig) -> Result<String> {
+    let teacher = context.teacher(&config.teacher)?;
+    let config = pinned(config, &teacher, context)?;
+    let Value::Table(table) = Value::try_from(&config).context("the configuration cannot be written as TOML")? else {
+        return Err(anyhow!("the configuration is not a table"));
+    };
+    Ok(config_hash(&table))
+}
+
 /// Runs a configuration, or takes up where an earlier life of the same run stopped.
 ///
 /// # Errors
@@ -50,7 +62,7 @@ pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: b
     if let Ok(images) = &test {
         check_fit(config, &teacher.network, images)?;
     }
-    let plan = Plan::new(&config.quant, &teacher.network, &context.registry.quant)?;
+    check_quantization(context, config, &teacher.network)?;
     check_images(context, config, &teacher.network)?;
     let sinks = build_sinks(&context.registry.sinks, &config.experiment.sinks)?;
     let path = RunFolder::path_of(&context.project.runs(), &config.experiment.name, &config.method.name, config.seed);
@@ -81,7 +93,7 @@ pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: b
         Opened::New(folder) | Opened::Resume(folder) => folder,
     };
     let _log = super::log::RunLog::open(&path);
-    let result = live(context, config, &mut folder, sinks, plan, &teacher, test);
+    let result = live(context, config, &mut folder, sinks, &teacher, test);
     match result {
         Ok(Some(summary)) => {
             let path = folder.complete(&summary)?;
@@ -101,11 +113,11 @@ fn live(
     config: &RunConfig,
     folder: &mut RunFolder,
     sinks: Vec<Box<dyn crate::record::MetricSink>>,
-    plan: Plan,
     teacher: &Teacher,
     test: super::context::TestSet,
 ) -> Result<Option<Summary>> {
-    let mut checkpoint = read_checkpoint(folder)?;
+    let mut checkpoint = read_checkpoint::<Checkpoint>(folder, CHECKPOINT)?;
+    let mut fitted = read_checkpoint::<FitCheckpoint>(folder, FIT_CHECKPOINT)?;
     let label = format!("{}/{}", config.method.name, config.seed);
     let held_out = &config.evaluation.held_out;
     let Some(held_out) = make(context, held_out, &config.data, teacher, HELD_OUT_SEED, "held-out")? else {
@@ -114,11 +126,13 @@ fn live(
     let Some(made) = make(context, &config.images, &config.data, teacher, config.seed, &label)? else {
         return Ok(None);
     };
-    if checkpoint.is_some() && folder.info().images_sha256.as_ref().is_some_and(|key| *key != made.key) {
+    let begun = checkpoint.is_some() || fitted.is_some();
+    if begun && folder.info().images_sha256.as_ref().is_some_and(|key| *key != made.key) {
         context.console.line(&format!("{label} starts over: its images are not those of its checkpoint"));
-        checkpoint = None;
+        (checkpoint, fitted) = (None, None);
     }
-    let keep = checkpoint.as_ref().map_or(0, |(checkpoint, _)| checkpoint.position);
+    let fit_position = fitted.as_ref().map_or(0, |(checkpoint, _)| checkpoint.position);
+    let keep = checkpoint.as_ref().map_or(fit_position, |(checkpoint, _)| checkpoint.position);
     let mut recorder = Recorder::open(folder, sinks, keep)?;
     folder.update(|info| {
         info.teacher_sha256 = Some(teacher.hash.clone());
@@ -147,13 +161,20 @@ fn live(
 
     let calibrating = Instant::now();
     let device = &context.device.device;
-    let batches = made.images.batches(config.evaluation.calibration_batch, device);
-    let student = QuantizedNetwork::calibrate(teacher.network.clone(), plan, batches)?;
+    let mut keeper = FolderKeeper::new(folder, &mut recorder, fitted, checkpoint.is_none());
+    let work = Quantize { context, config, label: &label, teacher, images: &made.images };
+    let Some(Done { teacher: prepared, student, allocation }) = work.run(&mut keeper)? else { return Ok(None) };
+    if let Some(allocation) = allocation {
+        folder.write("allocation.md", allocation.to_markdown().as_bytes())?;
+        folder.write("allocation.csv", allocation.to_csv().as_bytes())?;
+        folder.write("frontier.csv", allocation.frontier.to_csv().as_bytes())?;
+    }
     let first = made.images.tensor(0..made.images.len().min(config.evaluation.batch), device);
     folder.write("audit.md", Audit::of(&student, Some(first.clone()))?.to_markdown().as_bytes())?;
-    if keep == 0 {
-        recorder.record(&layers(Phase::Calibrate, 0, &layer_errors(&student, &teacher.network, first)?))?;
+    if checkpoint.is_none() {
+        recorder.record(&layers(Phase::Calibrate, 0, &layer_errors(&student, &prepared, first)?))?;
     }
+    let weight_mse = weight_mse(&student, &prepared)?;
     let mut passes = made.passes + made.images.len() as u64;
     folder.update(|info| info.add_wall("calibrate", calibrating.elapsed().as_secs_f64()))?;
 
@@ -186,7 +207,8 @@ fn live(
     recorder.finish()?;
     folder.update(|info| info.image_passes = Some(passes))?;
     let wall = folder.info().total_wall();
-    Ok(Some(summary(config, teacher, &judge, &made, progressed, &test, passes, wall)))
+    let summary = summary(config, teacher, &judge, &made, progressed, &test, passes, wall);
+    Ok(Some(Summary { weight_mse, ..summary }))
 }
 
 #[allow(clippy::too_many_arguments)]

@@ -51,6 +51,11 @@ pub const GLOSSARY: &[Metric] = &[
     metric("synth/input_loss", "", LOWER, "Distance of the images' own statistics from mean 0 and deviation 1."),
     metric("synth/lr", "", None, "Step size of the images' optimizer."),
     metric("synth/<name>", "", None, "A value that an image source reports of an iteration."),
+    metric("fit/<step>/<unit>/before", "activation^2", LOWER, "Reconstruction error of a unit with nearest rounding."),
+    metric("fit/<step>/<unit>/soft", "activation^2", LOWER, "Reconstruction error of a unit before hard rounding."),
+    metric("fit/<step>/<unit>/hard", "activation^2", LOWER, "Reconstruction error of a unit after hard rounding."),
+    metric("fit/<step>/<unit>/<name>", "", None, "A value that a fitting step reports of a layer or block."),
+    metric("fit/<step>/<name>", "", None, "A value that a fitting step reports."),
     metric("quant/codes_changed", "%", None, "Share of integer weights that this step changed."),
     metric(
         "quant/<layer>/weight_mse",

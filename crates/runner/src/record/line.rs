@@ -16,7 +16,9 @@ pub enum Phase {
     Synth,
     /// Finding quantization ranges.
     Calibrate,
-    /// Fitting the student to its teacher.
+    /// Fitting steps: rounding, reconstruction, corrections.
+    Fit,
+    /// Training the student to follow its teacher.
     Distill,
     /// Measuring on a test set.
     Eval,
@@ -25,11 +27,14 @@ pub enum Phase {
 }
 
 impl Phase {
+    const ALL: [Self; 6] = [Self::Synth, Self::Calibrate, Self::Fit, Self::Distill, Self::Eval, Self::Teacher];
+
     /// As it stands in the file.
     pub fn name(self) -> &'static str {
         match self {
             Self::Synth => "synth",
             Self::Calibrate => "calibrate",
+            Self::Fit => "fit",
             Self::Distill => "distill",
             Self::Eval => "eval",
             Self::Teacher => "teacher",
@@ -47,10 +52,9 @@ impl FromStr for Phase {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Synth, Self::Calibrate, Self::Distill, Self::Eval, Self::Teacher]
-            .into_iter()
-            .find(|phase| phase.name() == text)
-            .ok_or_else(|| format!("phase `{text}`: one of synth, calibrate, distill, eval, teacher"))
+        Self::ALL.into_iter().find(|phase| phase.name() == text).ok_or_else(|| {
+            format!("phase `{text}`: one of {}", Self::ALL.map(Self::name).join(", "))
+        })
     }
 }
 

@@ -50,4 +50,5 @@ pub use sample::Sample;
 pub use sink::{BUILTIN_SINKS, MetricSink, build_sinks};
 pub use stat::Stat;
 pub use summary::{Best, Summary};
+pub(crate) use table::csv_cell;
 pub use table::{Row, Table};

@@ -70,6 +70,9 @@ pub struct Summary {
     pub agreement: Option<f64>,
     /// Mean squared difference of their logits.
     pub logit_mse: Option<f64>,
+    /// Mean squared error of the quantized weights against the teacher's before training, all layers together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_mse: Option<f64>,
     /// Images that agreement and logit MSE were measured on, such as `test set` or `held-out synthetic`.
     pub measured_on: Option<String>,
     /// Images that went through a network.

@@ -1,9 +1,11 @@
 //! Running the nodes in order.
 
+use std::ops::Range;
+
 use burn::tensor::activation::relu;
 use burn::tensor::module::{avg_pool2d, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions, PadMode};
-use burn::tensor::{Tensor, s};
+use burn::tensor::{Int, Tensor, TensorData, s};
 
 use super::Network;
 use super::layer::{Layer, Op};
@@ -13,10 +15,33 @@ use crate::ops::{channel_affine, conv2d};
 
 impl Network {
     pub(super) fn run_nodes(&self, images: Tensor<4>, tap: &mut dyn Tap) -> Tensor<4> {
+        self.run_stretch(0..self.nodes().len(), vec![(0, images)], tap)
+    }
+
+    /// Runs a stretch of nodes on the outputs of the earlier nodes that they read, and returns the output of the last one.
+    ///
+    /// A known output of a node within the stretch stands for running it up to there; for node 0 it is the images.
+    ///
+    /// # Panics
+    /// When the stretch is empty, or reads an earlier node whose output is not among `known`; see [`Self::reads_of`].
+    pub fn run_stretch(
+        &self,
+        stretch: Range<NodeId>,
+        known: Vec<(NodeId, Tensor<4>)>,
+        tap: &mut dyn Tap,
+    ) -> Tensor<4> {
         let last_use = self.last_use();
         let mut values: Vec<Option<Tensor<4>>> = vec![None; self.nodes().len()];
-        let mut images = Some(images);
-        for (id, node) in self.nodes().iter().enumerate() {
+        let mut images = None;
+        for (id, value) in known {
+            if id == 0 && stretch.contains(&0) {
+                images = Some(value);
+            } else {
+                values[id] = Some(value);
+            }
+        }
+        for id in stretch.clone() {
+            let node = self.node(id);
             let site = Site { id, node, network: self };
             let mut inputs: Vec<Tensor<4>> = Vec::with_capacity(node.inputs.len());
             for (index, &from) in node.inputs.iter().enumerate() {
@@ -26,7 +51,7 @@ impl Network {
                 } else {
                     slot.clone()
                 };
-                let value = value.expect("the nodes are in topological order, and a value is kept until its last use");
+                let value = value.expect("every node that a stretch reads is in it or among its known outputs");
                 inputs.push(tap.input(site, index, value));
             }
             let output = match &node.layer {
@@ -56,14 +81,27 @@ impl Network {
                         channel_affine(input, scale, shift)
                     })
                 }
+                Layer::ChannelSelect(select) => select_channels(first(inputs), &select.indices),
                 Layer::Stateless(layer) if layer.op == Op::Input => {
-                    images.take().expect("a network has one input node, its first")
+                    images.take().expect("a stretch with the input node is run on images")
                 }
                 Layer::Stateless(layer) => apply(layer.op, inputs),
             };
             values[id] = Some(tap.output(site, output));
         }
-        values.pop().flatten().expect("the last node's output is never taken before the end")
+        values[stretch.end - 1].take().expect("no node of the stretch reads its last one")
+    }
+
+    /// The earlier nodes that a stretch reads, in order.
+    pub fn reads_of(&self, stretch: Range<NodeId>) -> Vec<NodeId> {
+        let mut reads: Vec<NodeId> = stretch
+            .clone()
+            .flat_map(|id| self.node(id).inputs.iter().copied())
+            .filter(|input| *input < stretch.start)
+            .collect();
+        reads.sort_unstable();
+        reads.dedup();
+        reads
     }
 
     /// For each node, the last node that reads it (itself where none does).
@@ -80,6 +118,12 @@ impl Network {
 
 fn first(inputs: Vec<Tensor<4>>) -> Tensor<4> {
     inputs.into_iter().next().expect("every layer but the input has an input")
+}
+
+fn select_channels(input: Tensor<4>, indices: &[usize]) -> Tensor<4> {
+    let places: Vec<i32> = indices.iter().map(|&index| index as i32).collect();
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [indices.len()]), &input.device());
+    input.select(1, places)
 }
 
 fn apply(op: Op, inputs: Vec<Tensor<4>>) -> Tensor<4> {

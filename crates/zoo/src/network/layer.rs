@@ -14,6 +14,8 @@ pub enum Layer {
     BatchNorm2d(BatchNorm2d),
     /// A fully connected layer.
     Linear(Linear),
+    /// A choice of channels, some of them perhaps more than once.
+    ChannelSelect(ChannelSelect),
     /// A layer without parameters.
     Stateless(Stateless),
 }
@@ -57,6 +59,14 @@ pub struct Linear {
     pub weight: Param<Tensor<2>>,
     /// `[out]`.
     pub bias: Option<Param<Tensor<1>>>,
+}
+
+/// Choice of channels: `y[n,j] = x[n, indices[j]]`. It has no parameters.
+#[derive(Module, Debug)]
+pub struct ChannelSelect {
+    /// For each output channel the input channel that it is a copy of.
+    #[module(skip)]
+    pub indices: Vec<usize>,
 }
 
 /// A layer without parameters.
@@ -216,6 +226,7 @@ impl Layer {
             Self::Conv2d(_) => "conv2d",
             Self::BatchNorm2d(_) => "batch-norm",
             Self::Linear(_) => "linear",
+            Self::ChannelSelect(_) => "channel-select",
             Self::Stateless(layer) => layer.op.kind(),
         }
     }
@@ -259,7 +270,7 @@ impl Layer {
                 ("running_mean", bn.running_mean.val().into_data()),
                 ("running_var", bn.running_var.val().into_data()),
             ],
-            Self::Stateless(_) => Vec::new(),
+            Self::ChannelSelect(_) | Self::Stateless(_) => Vec::new(),
         }
     }
 

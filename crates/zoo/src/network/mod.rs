@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use sha2::{Digest, Sha256};
 
 pub use builder::NetworkBuilder;
-pub use layer::{BatchNorm2d, Conv2d, Layer, Linear, Op, Stateless, parameter_id};
+pub use layer::{BatchNorm2d, ChannelSelect, Conv2d, Layer, Linear, Op, Stateless, parameter_id};
 pub use node::{Block, Node, NodeId};
 pub use tap::{FeatureTap, NoTap, Site, Tap, Taps};
 

@@ -1,0 +1,386 @@
+//! What holds for every number format, on tensors that chance makes.
+
+use std::collections::BTreeSet;
+
+use blindfold_zoo::Entry;
+use proptest::strategy::{Just, Strategy};
+use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestCaseResult, TestRng, TestRunner};
+use proptest::{collection, prop_assert, prop_assert_eq, prop_oneof};
+
+use super::{BUILTIN, NumberFormat};
+use crate::codec::Codec;
+use crate::error::QuantError;
+use crate::samples::Samples;
+
+/// What a format promises beyond what all do, with the defaults of its table.
+struct Promise {
+    name: &'static str,
+    /// Zero is a level of every group.
+    zero: bool,
+    /// Quantizing the negated tensor negates the result, but for values halfway between two levels.
+    symmetric: bool,
+    /// A group of one value, whatever it is, keeps it.
+    constant: bool,
+}
+
+const PROMISES: &[Promise] = &[
+    Promise { name: "uniform", zero: true, symmetric: true, constant: true },
+    Promise { name: "k-means", zero: false, symmetric: false, constant: true },
+    Promise { name: "lloyd-max", zero: false, symmetric: false, constant: true },
+    Promise { name: "ks", zero: false, symmetric: false, constant: true },
+    Promise { name: "pwlq", zero: true, symmetric: true, constant: true },
+    Promise { name: "power-of-two", zero: true, symmetric: true, constant: true },
+    Promise { name: "apot", zero: true, symmetric: true, constant: true },
+    Promise { name: "fp16", zero: true, symmetric: true, constant: false },
+    Promise { name: "bf16", zero: true, symmetric: true, constant: false },
+    Promise { name: "fp8", zero: true, symmetric: true, constant: true },
+    Promise { name: "fp4", zero: true, symmetric: true, constant: true },
+    Promise { name: "ternary", zero: true, symmetric: true, constant: true },
+    Promise { name: "binary", zero: false, symmetric: true, constant: true },
+    Promise { name: "residual", zero: true, symmetric: true, constant: true },
+];
+
+/// Formats that are not in the table promise nothing more.
+fn promise(name: &str) -> &'static Promise {
+    const NONE: &Promise = &Promise { name: "", zero: false, symmetric: false, constant: false };
+    PROMISES.iter().find(|promise| promise.name == name).unwrap_or(NONE)
+}
+
+const GROUPS: usize = 3;
+const SHAPE: [usize; 4] = [GROUPS, 4, 2, 3];
+const VALUES: usize = GROUPS * 4 * 2 * 3;
+
+/// A format fitted to a tensor in one width, per tensor or per channel.
+struct Case {
+    promise: &'static Promise,
+    format: Box<dyn NumberFormat>,
+    bits: u8,
+    axis: Option<usize>,
+    values: Vec<f32>,
+    codec: Codec,
+}
+
+impl Case {
+    fn new(entry: &Entry<dyn NumberFormat>, values: Vec<f32>, width: u8, per_channel: bool) -> Self {
+        let format = (entry.build)(toml::Table::new()).unwrap();
+        let (first, last) = format.widths().into_inner();
+        let bits = first + width % (last - first + 1);
+        let axis = per_channel.then_some(0);
+        let codec = fit(format.as_ref(), &values, bits, axis);
+        Self { promise: promise(entry.name), format, bits, axis, values, codec }
+    }
+
+    fn groups(&self) -> usize {
+        if self.axis.is_some() { GROUPS } else { 1 }
+    }
+
+    /// For each group values around and within its range and the group's own, with their shape.
+    fn probes(&self) -> (Vec<f32>, [usize; 4]) {
+        const AROUND: i16 = 50;
+        let run = VALUES / self.groups();
+        let mut probes = Vec::new();
+        for own in self.values.chunks_exact(run) {
+            let extent = own.iter().fold(0.0f32, |extent, x| extent.max(x.abs()));
+            let extent = if extent > 0.0 { extent } else { 1.0 };
+            probes.extend((-AROUND..=AROUND).map(|place| 1.5 * extent * f32::from(place) / f32::from(AROUND)));
+            probes.extend_from_slice(own);
+        }
+        let length = probes.len() / self.groups();
+        (probes, [self.groups(), length, 1, 1])
+    }
+
+    /// The probes of each group with what the codec makes of them, ascending.
+    fn pairs(&self) -> Vec<Vec<(f32, f32)>> {
+        let (probes, shape) = self.probes();
+        let output = self.codec.fake_quantize_values(&probes, shape).unwrap();
+        let pairs: Vec<(f32, f32)> = probes.into_iter().zip(output).collect();
+        let sorted = |group: &[(f32, f32)]| {
+            let mut group = group.to_vec();
+            group.sort_by(|a, b| a.0.total_cmp(&b.0));
+            group
+        };
+        pairs.chunks_exact(shape[1]).map(sorted).collect()
+    }
+
+    /// What the rounding of `f32` may add to a result: nothing, but in a sum.
+    fn slack(&self, group: &[(f32, f32)]) -> f32 {
+        match self.codec {
+            Codec::Sum(_) => 1e-6 * group.iter().fold(0.0f32, |largest, (_, y)| largest.max(y.abs())),
+            _ => 0.0,
+        }
+    }
+}
+
+fn fit(format: &dyn NumberFormat, values: &[f32], bits: u8, axis: Option<usize>) -> Codec {
+    let groups = if axis.is_some() { GROUPS } else { 1 };
+    format.fit(&Samples::new(values.to_vec(), groups).unwrap(), bits, axis).unwrap()
+}
+
+/// All levels of a group, ascending; none for 16-bit floating point, whose error its own file bounds.
+fn levels(codec: &Codec, group: usize) -> Option<Vec<f32>> {
+    let mut levels: Vec<f32> = match codec {
+        Codec::Uniform(grid) => {
+            let map = grid.map(group);
+            (map.low as i32..=map.high as i32).map(|code| map.value(code as f32)).collect()
+        }
+        Codec::Codebook(book) => book.table(group).to_vec(),
+        Codec::Half(_) => return None,
+        Codec::Sum(terms) => {
+            let mut sums = vec![0.0f32];
+            for term in terms {
+                let parts = levels(term, group)?;
+                sums = sums.iter().flat_map(|sum| parts.iter().map(move |part| sum + part)).collect();
+            }
+            sums
+        }
+    };
+    levels.sort_by(f32::total_cmp);
+    Some(levels)
+}
+
+/// Smallest and largest code of a group.
+fn codes(codec: &Codec, group: usize) -> (i32, i32) {
+    match codec {
+        Codec::Uniform(grid) => (grid.map(group).low as i32, grid.map(group).high as i32),
+        Codec::Codebook(book) => (0, book.table(group).len() as i32 - 1),
+        Codec::Half(_) => (0, i32::from(u16::MAX)),
+        Codec::Sum(_) => unreachable!("the codes of a sum are looked at term by term"),
+    }
+}
+
+/// Tensors of plain, heavy-tailed, round and zero values, of magnitudes from 1e-3 to 1e3.
+fn tensors() -> impl Strategy<Value = Vec<f32>> {
+    let value = prop_oneof![
+        4 => -1.0f32..1.0,
+        2 => (-1.0f32..1.0).prop_map(|x| 30.0 * x.powi(5)),
+        1 => (-8i8..=8).prop_map(|x| f32::from(x) / 4.0),
+        1 => Just(0.0f32),
+    ];
+    (collection::vec(value, VALUES), -3i32..=3)
+        .prop_map(|(values, exponent)| values.into_iter().map(|x| x * 10f32.powi(exponent)).collect::<Vec<f32>>())
+}
+
+/// Runs a check over all formats; the same cases every time.
+fn for_all<S: Strategy>(strategy: S, check: impl Fn(&Entry<dyn NumberFormat>, S::Value) -> TestCaseResult) {
+    for entry in BUILTIN {
+        let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
+        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
+        if let Err(error) = runner.run(&strategy, |input| check(entry, input)) {
+            panic!("{}: {error}", entry.name);
+        }
+    }
+}
+
+fn for_all_fits(check: impl Fn(&Case) -> TestCaseResult) {
+    let strategy = (tensors(), 0u8..=255, proptest::bool::ANY);
+    for_all(strategy, |entry, (values, width, per_channel)| {
+        let case = Case::new(entry, values, width, per_channel);
+        let place = |error| match error {
+            TestCaseError::Fail(reason) => {
+                TestCaseError::fail(format!("{} bits, axis {:?}: {reason}", case.bits, case.axis))
+            }
+            other => other,
+        };
+        check(&case).map_err(place)
+    });
+}
+
+fn bits_of(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+#[test]
+fn every_name_of_the_promises_is_a_format() {
+    let names: BTreeSet<&str> = BUILTIN.iter().map(|entry| entry.name).collect();
+    for promise in PROMISES {
+        assert!(names.contains(promise.name), "{} is not in the table of formats", promise.name);
+    }
+}
+
+#[test]
+fn decoded_codes_are_the_fake_quantized_values_to_the_bit_and_finite() {
+    for_all_fits(|case| {
+        let (probes, shape) = case.probes();
+        let output = case.codec.fake_quantize_values(&probes, shape).unwrap();
+        let codes = case.codec.encode(&probes, shape).unwrap();
+        let decoded = case.codec.decode(&codes, shape).unwrap();
+        prop_assert!(output.iter().all(|y| y.is_finite()), "{output:?}");
+        prop_assert_eq!(bits_of(&decoded), bits_of(&output));
+        Ok(())
+    });
+}
+
+#[test]
+fn quantizing_twice_is_quantizing_once() {
+    for_all_fits(|case| {
+        for (group, pairs) in case.pairs().into_iter().enumerate() {
+            let once: Vec<f32> = pairs.iter().map(|pair| pair.1).collect();
+            let inputs = once.repeat(case.groups());
+            let shape = [case.groups(), once.len(), 1, 1];
+            let twice = case.codec.fake_quantize_values(&inputs, shape).unwrap();
+            let twice = &twice[group * once.len()..][..once.len()];
+            let slack = case.slack(&pairs);
+            for (a, b) in once.iter().zip(twice) {
+                prop_assert!((a - b).abs() <= slack, "{a} became {b}");
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn the_order_of_values_is_kept() {
+    for_all_fits(|case| {
+        for pairs in case.pairs() {
+            let slack = case.slack(&pairs);
+            for two in pairs.windows(2) {
+                prop_assert!(two[1].1 >= two[0].1 - slack, "{:?} comes before {:?}", two[0], two[1]);
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn within_the_levels_the_error_is_at_most_the_gap_around_the_value() {
+    for_all_fits(|case| {
+        for (group, pairs) in case.pairs().into_iter().enumerate() {
+            let Some(levels) = levels(&case.codec, group) else { continue };
+            let slack = 1e-6 * levels.iter().fold(0.0f32, |largest, level| largest.max(level.abs()));
+            for (x, y) in pairs {
+                let above = levels.partition_point(|&level| level < x);
+                if above > 0 && above < levels.len() {
+                    let gap = levels[above] - levels[above - 1];
+                    prop_assert!((x - y).abs() <= gap + slack, "{x} became {y}, the gap there is {gap}");
+                }
+            }
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn codes_and_distinct_values_fit_into_the_bits() {
+    for_all_fits(|case| {
+        let (probes, shape) = case.probes();
+        let all = case.codec.encode(&probes, shape).unwrap();
+        let terms = match &case.codec {
+            Codec::Sum(terms) => terms.as_slice(),
+            single => std::slice::from_ref(single),
+        };
+        prop_assert_eq!(all.len(), terms.len() * probes.len());
+        for (term, all) in terms.iter().zip(all.chunks_exact(probes.len())) {
+            for (index, code) in all.iter().enumerate() {
+                let (low, high) = codes(term, index / shape[1]);
+                prop_assert!((low..=high).contains(code), "code {code} of {low} to {high}");
+                prop_assert!(high - low < 1 << term.bits());
+            }
+        }
+        prop_assert_eq!(usize::from(case.codec.bits()), terms.len() * usize::from(case.bits));
+        for pairs in case.pairs() {
+            let distinct: BTreeSet<u32> = pairs.iter().map(|pair| (pair.1 + 0.0).to_bits()).collect();
+            prop_assert!(distinct.len() <= case.codec.levels() && case.codec.levels() <= 1 << case.codec.bits());
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn zero_is_exact_where_it_is_promised() {
+    for_all_fits(|case| {
+        if case.promise.zero {
+            let zeros = vec![0.0f32; case.groups()];
+            let output = case.codec.fake_quantize_values(&zeros, [case.groups(), 1, 1, 1]).unwrap();
+            prop_assert_eq!(output, zeros);
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn negation_commutes_where_it_is_promised() {
+    for_all_fits(|case| {
+        if !case.promise.symmetric {
+            return Ok(());
+        }
+        let negate = |values: &[f32]| values.iter().map(|x| -x).collect::<Vec<f32>>();
+        let mirrored = fit(case.format.as_ref(), &negate(&case.values), case.bits, case.axis);
+        let (probes, shape) = case.probes();
+        let here = case.codec.fake_quantize_values(&probes, shape).unwrap();
+        let there = negate(&mirrored.fake_quantize_values(&negate(&probes), shape).unwrap());
+        for ((x, a), b) in probes.into_iter().zip(here).zip(there) {
+            let distance = |y: f32| (f64::from(x) - f64::from(y)).abs();
+            let halfway = (distance(a) - distance(b)).abs() <= 1e-6 * f64::from(x.abs());
+            prop_assert!(a == b || halfway, "{x} became {a}, and {b} by way of its negative");
+        }
+        Ok(())
+    });
+}
+
+#[test]
+fn a_constant_keeps_its_value_where_it_is_promised_and_zeros_stay_zeros_everywhere() {
+    let constant = (-3.0f32..3.0, proptest::bool::ANY, 0u8..=255, proptest::bool::ANY);
+    for_all(constant, |entry, (exponent, negative, width, per_channel)| {
+        let constant = 10f32.powf(exponent) * if negative { -1.0 } else { 1.0 };
+        let case = Case::new(entry, vec![constant; VALUES], width, per_channel);
+        let shape = if per_channel { SHAPE } else { [1, VALUES, 1, 1] };
+        let output = case.codec.fake_quantize_values(&case.values, shape).unwrap();
+        let kept = output.iter().all(|y| (y - constant).abs() <= 1e-6 * constant.abs());
+        prop_assert!(kept || !case.promise.constant, "{constant} became {}", output[0]);
+        let case = Case::new(entry, vec![0.0; VALUES], width, per_channel);
+        let output = case.codec.fake_quantize_values(&case.values, shape).unwrap();
+        prop_assert!(output.iter().all(|&y| y == 0.0), "zero became {}", output[0]);
+        Ok(())
+    });
+}
+
+#[test]
+fn the_largest_and_smallest_numbers_give_finite_values_or_an_error() {
+    for entry in BUILTIN {
+        let format = (entry.build)(toml::Table::new()).unwrap();
+        for values in [
+            vec![f32::MAX, f32::MIN, 1.0, 0.0],
+            vec![f32::MAX; 4],
+            vec![1e-40, -3e-45, 0.0, 1e-38],
+            vec![f32::MIN_POSITIVE, f32::MAX, -1e-45, 1e-20],
+        ] {
+            for bits in format.widths() {
+                match format.fit(&Samples::new(values.clone(), 1).unwrap(), bits, None) {
+                    Ok(codec) => {
+                        let output = codec.fake_quantize_values(&values, [1, 4, 1, 1]).unwrap();
+                        assert!(output.iter().all(|y| y.is_finite()), "{} {bits}: {values:?} {output:?}", entry.name);
+                    }
+                    Err(error) => {
+                        let clear = matches!(error, QuantError::Range { .. } | QuantError::Grid(_));
+                        assert!(clear, "{} {bits}: {error}", entry.name);
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn values_that_are_not_numbers_never_reach_a_format() {
+    for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        for place in 0..VALUES {
+            let mut values = vec![0.5; VALUES];
+            values[place] = bad;
+            let error = Samples::new(values, GROUPS).unwrap_err();
+            assert!(matches!(error, QuantError::NotFinite { index, count: VALUES, .. } if index == place), "{error}");
+        }
+    }
+    assert!(matches!(Samples::new(Vec::new(), 1), Err(QuantError::Empty)));
+}
+
+#[test]
+fn widths_that_a_format_does_not_have_are_errors() {
+    let samples = Samples::new(vec![1.0, -0.5], 1).unwrap();
+    for entry in BUILTIN {
+        let format = (entry.build)(toml::Table::new()).unwrap();
+        for bits in (0..=17).filter(|bits| !format.widths().contains(bits)) {
+            let error = format.fit(&samples, bits, None).unwrap_err();
+            assert!(matches!(error, QuantError::Bits(found) if found == bits), "{} {bits}: {error}", entry.name);
+        }
+    }
+}

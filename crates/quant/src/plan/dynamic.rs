@@ -1,0 +1,16 @@
+//! Ranges that are found while the network runs.
+
+use serde::{Deserialize, Serialize};
+
+/// Whose values a dynamic range is computed from, each time anew. Without it ranges are static: found by calibration.
+///
+/// # Source
+/// Dynamic quantization as in the usual runtimes; with `per-channel` granularity the ranges of GranQ (Hong et al. 2025).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dynamic {
+    /// Of all images that run together. The result of an image then depends on those beside it.
+    PerBatch,
+    /// Of one image.
+    PerImage,
+}

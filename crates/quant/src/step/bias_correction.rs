@@ -1,0 +1,430 @@
+//! Outputs with the mean that they have in the teacher.
+
+use std::collections::BTreeMap;
+
+use blindfold_zoo::{ConfigError, Entry, Network, NodeId, Site, Tap, defaults_of, parse};
+use burn::tensor::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{FitRequest, FittingStep, Stage};
+use crate::channel_statistics::ChannelStatistics;
+use crate::error::QuantError;
+use crate::host_layer::HostLayer;
+use crate::moments::known_moments;
+use crate::network::{LayerWeight, QuantizedNetwork};
+use crate::output_shift::shift_output;
+use crate::pass::ChannelMoments;
+use crate::samples::Samples;
+use crate::sequential::{Sequential, first_images};
+
+/// Table of [`BiasCorrection`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BiasCorrectionConfig {
+    /// Where the mean errors come from.
+    pub mode: CorrectionMode,
+    /// Images that run together; for `mode = "empirical"`.
+    pub batch: usize,
+    /// So many images are looked at, the first ones; for `mode = "empirical"`.
+    pub max_images: usize,
+}
+
+impl Default for BiasCorrectionConfig {
+    fn default() -> Self {
+        Self { mode: CorrectionMode::Empirical, batch: 128, max_images: 1024 }
+    }
+}
+
+/// Where the mean errors of a layer's outputs come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CorrectionMode {
+    /// Measured on images, weights and activations quantized.
+    Empirical,
+    /// From the statistics of batch norms, for the quantization of the weights alone; looks at no image.
+    Analytic,
+}
+
+/// Adds to each channel of each convolution and linear layer what quantization has taken from its mean, in the
+/// network's order.
+///
+/// ```text
+/// empirical   b_o += mean(y_o) - mean(y^_o)                       y, y^: the layer's output in teacher and student
+/// analytic    b_o -= sum_i (sum_uv (W^ - W)[o, i, u, v]) E[x_i]   E[x]: as [`crate::channel_moments`] has it
+/// ```
+/// Means are over images and positions. In the empirical mode the layers before a layer are corrected when it is
+/// measured, and its output is taken before it is quantized itself, so that afterwards, on these images, every layer
+/// has the teacher's means. In the analytic mode `E[x]` is the teacher's for the same reason: once a layer is corrected
+/// the next one sees the teacher's means. `W` are the teacher's weights, `W^` what the student's are quantized to, by
+/// whatever steps came before.
+///
+/// A convolution without bias has its correction in the running mean of the batch norm behind it, `m -= c`; where none
+/// follows directly, it gets a bias.
+///
+/// # Source
+/// Nagel et al.: Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019, section 4.2
+/// (analytic) and the appendix on empirical correction.
+///
+/// # Differences from the source
+/// The empirical correction measures outputs before the batch norm and rectifier that follow. Zero padding,
+/// which lowers `E[x]` at borders, is left out, as in the source.
+///
+/// # Errors
+/// [`QuantError::Config`] for the analytic mode without any batch norm; [`QuantError::NoImages`] for the empirical mode
+/// without images; [`QuantError::NotFinite`] with the layer's name where outputs diverge; [`QuantError::OtherNetwork`]
+/// for a teacher without the layer.
+#[derive(Debug, Clone)]
+pub struct BiasCorrection {
+    config: BiasCorrectionConfig,
+}
+
+impl BiasCorrection {
+    /// The step of a checked table.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] for no images.
+    pub fn new(config: BiasCorrectionConfig) -> Result<Self, ConfigError> {
+        for (key, value) in [("batch", config.batch), ("max_images", config.max_images)] {
+            if value == 0 {
+                return Err(ConfigError::invalid(key, value, "write at least 1"));
+            }
+        }
+        Ok(Self { config })
+    }
+
+    /// The student's network with the means measured on images.
+    fn empirical(&self, request: FitRequest<'_>, student: &QuantizedNetwork) -> Result<Network, QuantError> {
+        let FitRequest { teacher, images, progress, .. } = request;
+        student.weight_tensors()?;
+        let images = first_images(images, self.config.max_images)?;
+        let wanted = output_means(teacher, &images, self.config.batch);
+        let mut network = student.network.clone().frozen();
+        let (total, mut done) = (weighted(&network).count(), 0);
+        let mut tap = student.tap();
+        let mut run = Sequential::new(&network, &images, self.config.batch);
+        for id in 0..network.nodes().len() {
+            if !network.node(id).layer.has_weight() {
+                run.advance(&network, &mut tap);
+                continue;
+            }
+            if progress.cancelled() {
+                return Err(QuantError::Cancelled);
+            }
+            let name = network.node(id).name.clone();
+            let found = run.preview(&network, &mut BeforeOutput(&mut tap));
+            let wanted = wanted.get(&name).ok_or_else(|| missing(teacher, &name))?;
+            let error = differences(wanted.mean(), found.mean()).map_err(|error| error.at(&name))?;
+            network = shift_output(network, id, &error);
+            run.advance(&network, &mut tap);
+            done += 1;
+            progress.unit(done, total, &[("bias-correction/mean_error".to_owned(), root_mean_square(&error))]);
+        }
+        Ok(network)
+    }
+
+    /// The student's network with the means that batch norms lead to expect.
+    fn analytic(&self, request: FitRequest<'_>, student: &QuantizedNetwork) -> Result<Network, QuantError> {
+        let FitRequest { teacher, progress, .. } = request;
+        let moments = known_moments("bias-correction", teacher, &student.moments)?;
+        let layers = student.weight_tensors()?;
+        let mut network = student.network.clone().frozen();
+        for (index, layer) in layers.iter().enumerate() {
+            if progress.cancelled() {
+                return Err(QuantError::Cancelled);
+            }
+            let shift = expected_error(teacher, layer, &moments).map_err(|error| error.at(&layer.name))?;
+            let id = network.find(&layer.name).ok_or_else(|| missing(&network, &layer.name))?;
+            let correction: Vec<f32> = shift.iter().map(|shift| -shift).collect();
+            network = shift_output(network, id, &correction);
+            let size = root_mean_square(&correction);
+            progress.unit(index + 1, layers.len(), &[("bias-correction/mean_error".to_owned(), size)]);
+        }
+        Ok(network)
+    }
+}
+
+/// `sum_i (sum_uv (W^ - W)[o, i, u, v]) E[x_i]` of each output channel.
+fn expected_error(
+    teacher: &Network,
+    layer: &LayerWeight,
+    moments: &BTreeMap<String, ChannelMoments>,
+) -> Result<Vec<f32>, QuantError> {
+    let node = teacher.find(&layer.name).map(|id| teacher.node(id)).ok_or_else(|| missing(teacher, &layer.name))?;
+    let float = HostLayer::of(node).ok_or_else(|| missing(teacher, &layer.name))?;
+    let quantized = layer.quantized()?;
+    if float.weight.len() != quantized.len() {
+        return Err(QuantError::Groups { expected: quantized.len(), found: float.weight.len() });
+    }
+    let input = node.inputs.first().and_then(|&input| moments.get(&teacher.node(input).name));
+    let means = input.map(|input| input.mean.as_slice()).unwrap_or_default();
+    if means.is_empty() || !float.inputs().is_multiple_of(means.len()) {
+        return Err(QuantError::Groups { expected: float.inputs(), found: means.len() });
+    }
+    let repeat = float.inputs() / means.len();
+    let mut error = vec![0.0f64; float.outputs()];
+    for place in 0..float.inputs() {
+        let mean = f64::from(means[place / repeat]);
+        for (output, weights) in float.readers(place) {
+            let changes = quantized[weights.clone()].iter().zip(&float.weight[weights]);
+            error[output] += mean * changes.map(|(new, old)| f64::from(*new) - old).sum::<f64>();
+        }
+    }
+    finite(error)
+}
+
+/// Sees weights and inputs as another tap does, and leaves outputs as they are.
+struct BeforeOutput<'a>(&'a mut dyn Tap);
+
+impl Tap for BeforeOutput<'_> {
+    fn weight(&mut self, site: Site<'_>, weight: Tensor<4>) -> Tensor<4> {
+        self.0.weight(site, weight)
+    }
+
+    fn input(&mut self, site: Site<'_>, index: usize, input: Tensor<4>) -> Tensor<4> {
+        self.0.input(site, index, input)
+    }
+}
+
+/// Keeps the statistics of what weighted layers give.
+#[derive(Default)]
+struct OutputMeans(BTreeMap<String, ChannelStatistics>);
+
+impl Tap for OutputMeans {
+    fn output(&mut self, site: Site<'_>, output: Tensor<4>) -> Tensor<4> {
+        if site.node.layer.has_weight() {
+            self.0.entry(site.node.name.clone()).or_default().see(&output);
+        }
+        output
+    }
+}
+
+fn output_means(network: &Network, images: &Tensor<4>, batch: usize) -> BTreeMap<String, ChannelStatistics> {
+    let mut means = OutputMeans::default();
+    for part in images.clone().inner().split(batch, 0) {
+        network.run(part, &mut means);
+    }
+    means.0
+}
+
+fn weighted(network: &Network) -> impl Iterator<Item = NodeId> {
+    (0..network.nodes().len()).filter(|&id| network.node(id).layer.has_weight())
+}
+
+fn missing(network: &Network, layer: &str) -> QuantError {
+    QuantError::OtherNetwork { network: network.name().to_owned(), missing: vec![layer.to_owned()] }
+}
+
+/// `wanted - found`, channel by channel.
+fn differences(wanted: &[f64], found: &[f64]) -> Result<Vec<f32>, QuantError> {
+    if wanted.len() != found.len() {
+        return Err(QuantError::Groups { expected: wanted.len(), found: found.len() });
+    }
+    finite(wanted.iter().zip(found).map(|(wanted, found)| wanted - found).collect())
+}
+
+fn finite(values: Vec<f64>) -> Result<Vec<f32>, QuantError> {
+    Ok(Samples::new(values.into_iter().map(|value| value as f32).collect(), 1)?.into_values())
+}
+
+fn root_mean_square(values: &[f32]) -> f64 {
+    let squares: f64 = values.iter().map(|value| f64::from(*value).powi(2)).sum();
+    (squares / values.len().max(1) as f64).sqrt()
+}
+
+impl FittingStep for BiasCorrection {
+    fn stage(&self) -> Stage {
+        match self.config.mode {
+            CorrectionMode::Empirical => Stage::Network,
+            CorrectionMode::Analytic => Stage::Weights,
+        }
+    }
+
+    fn needs_images(&self) -> bool {
+        self.config.mode == CorrectionMode::Empirical
+    }
+
+    fn fit(&self, request: FitRequest<'_>, student: QuantizedNetwork) -> Result<QuantizedNetwork, QuantError> {
+        let network = match self.config.mode {
+            CorrectionMode::Empirical => self.empirical(request, &student)?,
+            CorrectionMode::Analytic => self.analytic(request, &student)?,
+        };
+        Ok(student.with_network(network))
+    }
+}
+
+/// How the registry lists it.
+pub const ENTRY: Entry<dyn FittingStep> = Entry {
+    name: "bias-correction",
+    summary: "biases take back the shift of every layer's mean outputs, measured on images or from batch norms",
+    source: "Nagel et al., Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019, section 4.2",
+    defaults: defaults_of::<BiasCorrectionConfig>,
+    build: |table| Ok(Box::new(BiasCorrection::new(parse(table)?)?)),
+};
+
+#[cfg(test)]
+mod tests {
+    use blindfold_zoo::{Layer, Taps};
+    use burn::tensor::TensorData;
+
+    use super::super::Silent;
+    use super::*;
+    use crate::architectures::{build, mobile};
+    use crate::families::Families;
+    use crate::output_shift::absorbing_norm;
+    use crate::pass::Rewritten;
+    use crate::plan::{Plan, Protocol, QuantConfig};
+    use crate::precision::Precision;
+    use crate::testing::{images, small};
+
+    fn step(mode: CorrectionMode) -> BiasCorrection {
+        BiasCorrection::new(BiasCorrectionConfig { mode, batch: 3, ..Default::default() }).unwrap()
+    }
+
+    fn plan(network: &Network, protocol: Protocol, bits: u8) -> Plan {
+        let (weight_bits, activation_bits) = (Precision::Int(bits), Precision::Int(4));
+        let config = QuantConfig { protocol, weight_bits, activation_bits, ..Default::default() };
+        Plan::new(&config, network, &Families::builtin()).unwrap()
+    }
+
+    fn fit(
+        step: &BiasCorrection,
+        teacher: &Network,
+        images: &Tensor<4>,
+        student: QuantizedNetwork,
+    ) -> Result<QuantizedNetwork, QuantError> {
+        step.fit(FitRequest { teacher, images, seed: 1, progress: &mut Silent }, student)
+    }
+
+    /// Means of what weighted layers and batch norms give, before it is quantized.
+    #[derive(Default)]
+    struct Means(BTreeMap<String, ChannelStatistics>);
+
+    impl Tap for Means {
+        fn output(&mut self, site: Site<'_>, output: Tensor<4>) -> Tensor<4> {
+            self.0.entry(site.node.name.clone()).or_default().see(&output);
+            output
+        }
+    }
+
+    /// The largest error of a mean at the places that a correction reaches: behind the batch norm that has it, or at
+    /// the layer.
+    fn mean_error(teacher: &Network, student: &QuantizedNetwork, images: &Tensor<4>) -> f64 {
+        let (mut expected, mut found) = (Means::default(), Means::default());
+        teacher.run(images.clone(), &mut expected);
+        student.network.run(images.clone(), &mut Taps(vec![&mut found, &mut student.tap()]));
+        let places = weighted(&student.network).map(|id| absorbing_norm(&student.network, id).unwrap_or(id));
+        places
+            .map(|id| {
+                let name = &student.network.node(id).name;
+                let pairs = expected.0[name].mean().iter().zip(found.0[name].mean());
+                pairs.fold(0.0f64, |worst, (a, b)| worst.max((a - b).abs()))
+            })
+            .fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn on_the_images_used_every_layer_gets_the_teachers_means() {
+        for network in [small(23), mobile(23), build("densenet-bc", "depth = 10", 23)] {
+            for protocol in [Protocol::Gdfq, Protocol::Brecq] {
+                let plan = plan(&network, protocol, 3);
+                let teacher = plan.prepare(network.clone()).unwrap().frozen();
+                let x = images(&network, 8, 6);
+                let student = QuantizedNetwork::calibrate(network.clone(), plan, std::iter::once(x.clone())).unwrap();
+                let before = mean_error(&teacher, &student, &x);
+                let after = fit(&step(CorrectionMode::Empirical), &teacher, &x, student).unwrap();
+                let error = mean_error(&teacher, &after, &x);
+                assert!(before > 1e-2 && error < 1e-5, "{} {protocol}: {before} {error}", network.name());
+            }
+        }
+    }
+
+    #[test]
+    fn it_needs_images_and_finite_outputs() {
+        let network = small(24);
+        let plan = plan(&network, Protocol::Gdfq, 4);
+        let x = images(&network, 4, 6);
+        let student = QuantizedNetwork::calibrate(network.clone(), plan, std::iter::once(x.clone())).unwrap();
+        let step = step(CorrectionMode::Empirical);
+        assert!(step.needs_images() && step.stage() == Stage::Network);
+        let none = Tensor::<4>::from_data(TensorData::new(Vec::<f32>::new(), [0, 3, 12, 12]), &network.device());
+        assert!(matches!(fit(&step, &network, &none, student.clone()), Err(QuantError::NoImages)));
+        let error = fit(&step, &network, &(x * f32::NAN), student).unwrap_err().to_string();
+        assert!(error.starts_with("`conv1`") && error.contains("NaN"), "{error}");
+    }
+
+    /// Two convolutions of which the second reads `ReLU(N(beta, gamma^2))`; its means are those of the closed form.
+    #[test]
+    fn the_analytic_correction_is_the_formula() {
+        let network = small(25);
+        let plan = plan(&network, Protocol::Gdfq, 2);
+        let student = QuantizedNetwork::with_weights(network.clone(), plan).unwrap();
+        let step = step(CorrectionMode::Analytic);
+        assert!(!step.needs_images() && step.stage() == Stage::Weights);
+        let after = fit(&step, &network, &images(&network, 1, 1), student.clone()).unwrap();
+        let norm = |network: &Network, name: &str| match &network.node(network.find(name).unwrap()).layer {
+            Layer::BatchNorm2d(norm) => norm.clone(),
+            _ => panic!("{name}"),
+        };
+        let host = |values: Tensor<1>| values.into_data().iter::<f32>().map(f64::from).collect::<Vec<f64>>();
+        let reads = norm(&network, "layer1.0.bn1");
+        let means: Vec<f64> = host(reads.beta.val())
+            .into_iter()
+            .zip(host(reads.gamma.val()))
+            .map(|(beta, gamma)| {
+                let steps = (-8000..8000).map(|index| (f64::from(index) + 0.5) * 1e-3);
+                let density = |z: f64| (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
+                steps.map(|z| (beta + gamma * z).max(0.0) * density(z) * 1e-3).sum()
+            })
+            .collect();
+        let layers = student.weight_tensors().unwrap();
+        let layer = layers.iter().find(|layer| layer.name == "layer1.0.conv2").unwrap();
+        let quantized = layer.quantized().unwrap();
+        let (old, new) = (norm(&network, "layer1.0.bn2"), norm(&after.network, "layer1.0.bn2"));
+        let moved = host(new.running_mean.val() - old.running_mean.val());
+        for (output, moved) in moved.into_iter().enumerate() {
+            let expected: f64 = (0..8 * 9)
+                .map(|place| {
+                    let index = output * 72 + place;
+                    f64::from(quantized[index] - layer.values[index]) * means[place / 9]
+                })
+                .sum();
+            assert!((moved - expected).abs() < 1e-4, "{output}: the mean moves by {moved}, not {expected}");
+        }
+        let same = |name: &str| host(norm(&network, name).running_mean.val());
+        assert_eq!(same("bn1"), host(norm(&after.network, "bn1").running_mean.val()), "images have mean 0");
+    }
+
+    /// The same corrections for a folded network and its moments: `W' = scale W`, so that `b' -= scale c`.
+    #[test]
+    fn folding_first_gives_the_same_corrections() {
+        let network = small(26);
+        let rewritten = Rewritten::new(network.clone()).folded();
+        let step = step(CorrectionMode::Analytic);
+        let x = images(&network, 1, 1);
+        let apart = QuantizedNetwork::with_weights(network.clone(), plan(&network, Protocol::Gdfq, 2)).unwrap();
+        let apart = fit(&step, &network, &x, apart).unwrap().network;
+        let folded_plan = plan(&rewritten.network, Protocol::Gdfq, 2);
+        let mut folded = QuantizedNetwork::with_weights(rewritten.network.clone(), folded_plan).unwrap();
+        let refused = fit(&step, &rewritten.network, &x, folded.clone()).unwrap_err().to_string();
+        assert!(refused.contains("without any batch norm"), "{refused}");
+        folded.moments = rewritten.moments;
+        let folded = fit(&step, &rewritten.network, &x, folded).unwrap().network;
+        let apart = blindfold_zoo::fold_batch_norms(apart);
+        for id in weighted(&folded) {
+            let bias = |network: &Network| HostLayer::of(network.node(id)).unwrap().bias.unwrap();
+            for (a, b) in bias(&apart).into_iter().zip(bias(&folded)) {
+                assert!((a - b).abs() < 1e-4, "{}: {a} {b}", folded.node(id).name);
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_quantized_layer_nothing_is_corrected() {
+        let network = small(27);
+        let float = QuantConfig { weight_bits: Precision::Float, ..Default::default() };
+        let plan = Plan::new(&float, &network, &Families::builtin()).unwrap();
+        let student = QuantizedNetwork::with_weights(network.clone(), plan).unwrap();
+        let after = fit(&step(CorrectionMode::Analytic), &network, &images(&network, 1, 1), student).unwrap();
+        assert_eq!(after.network.content_hash(), network.content_hash());
+    }
+}

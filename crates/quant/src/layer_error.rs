@@ -64,7 +64,8 @@ pub fn layer_errors(
     let mut entries = Vec::new();
     let prepared = plan.prepare(teacher.clone())?.frozen();
     let weights = student.weight_tensors()?;
-    let mut weights: BTreeMap<&str, &LayerWeight> = weights.iter().map(|weight| (weight.name.as_str(), weight)).collect();
+    let mut weights: BTreeMap<&str, &LayerWeight> =
+        weights.iter().map(|weight| (weight.name.as_str(), weight)).collect();
     for node in student.network.nodes() {
         let weight = weights.remove(node.name.as_str()).map(|weight| weight_error(weight, &prepared));
         let weight = weight.transpose().map_err(|error| error.at(&node.name))?;

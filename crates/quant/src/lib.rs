@@ -16,6 +16,7 @@ mod analysis;
 mod architectures;
 mod audit;
 mod bounds;
+mod channel_statistics;
 mod codec;
 mod deviation;
 mod distribution;
@@ -32,10 +33,8 @@ mod layer_error;
 mod link;
 mod moments;
 mod network;
-mod channel_statistics;
-mod sequential;
 mod output_shift;
-
+mod sequential;
 
 mod pass;
 mod plan;
@@ -86,8 +85,8 @@ pub use grid::Grid;
 pub use interval::Range;
 pub use ks_report::{KsErrors, KsReport, KsRow};
 pub use layer_error::{LayerError, layer_errors, weight_mse};
-pub use network::{Calibrator, FakeQuantTap, LayerWeight, QuantizedNetwork, QuantizedState};
 pub use moments::channel_moments;
+pub use network::{Calibrator, FakeQuantTap, LayerWeight, QuantizedNetwork, QuantizedState};
 pub use pass::{
     BUILTIN as PASSES, BiasAbsorption, BiasAbsorptionConfig, ChannelMoments, ClippingRule, CrossLayerEqualization,
     CrossLayerEqualizationConfig, EqualizedRange, OutlierChannelSplitting, OutlierChannelSplittingConfig, Pass,
@@ -100,8 +99,9 @@ pub use quantizer::{
     ZeroqAffineConfig,
 };
 pub use range::{
-    Aciq, AciqConfig, AciqFamily, AciqFormula, BUILTIN as RANGE_ESTIMATORS, KSigma, KSigmaConfig, KSigmaRule, Kl, KlConfig, MinMax, MinMaxConfig, MovingAverage, MovingAverageConfig, Mse,
-    MseConfig, Percentile, PercentileConfig, RangeEstimator, RangeObserver,
+    Aciq, AciqConfig, AciqFamily, AciqFormula, BUILTIN as RANGE_ESTIMATORS, KSigma, KSigmaConfig, KSigmaRule, Kl,
+    KlConfig, MinMax, MinMaxConfig, MovingAverage, MovingAverageConfig, Mse, MseConfig, Percentile, PercentileConfig,
+    RangeEstimator, RangeObserver,
 };
 pub use reservoir::Reservoir;
 pub use samples::Samples;
@@ -109,8 +109,8 @@ pub use ste::Ste;
 pub use step::{
     ActivationSteps, ActivationStepsConfig, AdaRound, AdaRoundConfig, Admm, AdmmConfig, BUILTIN as FITTING_STEPS,
     BatchNormRange, BatchNormRangeConfig, BatchNormReestimation, BatchNormReestimationConfig, BiasCorrection,
-    BiasCorrectionConfig, Brecq,
-    BrecqConfig, DfMpc, CorrectionMode, DfMpcConfig, FitProgress, FitRequest, FittingStep, GenieM, GenieMConfig, Lapq, LapqConfig, MeasuredWith,
-    PdQuant, PdQuantConfig, QDrop, QDropConfig, SeqMse, SeqMseConfig, Silent, Squant, SquantConfig, Stage,
-    StochasticRounding, StochasticRoundingConfig, Stretch, WeightCorrection, WeightCorrectionConfig,
+    BiasCorrectionConfig, Brecq, BrecqConfig, CorrectionMode, DfMpc, DfMpcConfig, FitProgress, FitRequest, FittingStep,
+    GenieM, GenieMConfig, Lapq, LapqConfig, MeasuredWith, PdQuant, PdQuantConfig, QDrop, QDropConfig, SeqMse,
+    SeqMseConfig, Silent, Squant, SquantConfig, Stage, StochasticRounding, StochasticRoundingConfig, Stretch,
+    WeightCorrection, WeightCorrectionConfig,
 };

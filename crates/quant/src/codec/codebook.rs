@@ -111,7 +111,8 @@ impl Codebook {
     }
 
     pub(super) fn decode(&self, codes: &[i32], shape: [usize; 4]) -> Result<Vec<f32>, QuantError> {
-        let value = |table: &[f32], _: &[f32], code: i32| usize::try_from(code).ok().and_then(|code| table.get(code)).copied();
+        let value =
+            |table: &[f32], _: &[f32], code: i32| usize::try_from(code).ok().and_then(|code| table.get(code)).copied();
         let values: Vec<Option<f32>> = self.map(codes, shape, value)?;
         let missing = |index: usize| QuantError::Grid(format!("code {} has no level", codes[index]));
         values.into_iter().enumerate().map(|(index, value)| value.ok_or_else(|| missing(index))).collect()

@@ -122,10 +122,8 @@ mod tests {
         assert_eq!(units(2), [0.0, 1.0]);
         assert_eq!(units(3), [0.0, 0.25, 0.5, 1.0]);
         assert_eq!(units(4), four);
-        let mut five: Vec<f64> = [0.0, 1.0, 0.25, 0.0625]
-            .iter()
-            .flat_map(|a| [0.0, 0.5, 0.125, 0.03125].map(|b| (a + b) / 1.5))
-            .collect();
+        let mut five: Vec<f64> =
+            [0.0, 1.0, 0.25, 0.0625].iter().flat_map(|a| [0.0, 0.5, 0.125, 0.03125].map(|b| (a + b) / 1.5)).collect();
         five.sort_by(f64::total_cmp);
         assert_eq!(units(5), five);
     }

@@ -192,8 +192,7 @@ impl Line {
         let cells = self.cells(most_cells);
         let totals = self.totals.at(&cells);
         let count = cells.len() - 1;
-        let mut error: Vec<f64> =
-            (0..=count).map(|end| if end == 0 { 0.0 } else { totals.spread(0..end) }).collect();
+        let mut error: Vec<f64> = (0..=count).map(|end| if end == 0 { 0.0 } else { totals.spread(0..end) }).collect();
         let mut starts = Vec::with_capacity(parts - 1);
         for part in 2..=parts {
             let (unknown, nowhere) = (vec![f64::INFINITY; count + 1], vec![0; count + 1]);

@@ -5,9 +5,9 @@ mod observer;
 mod quantized;
 mod state;
 mod tap;
-mod weight;
 #[cfg(test)]
 mod tests;
+mod weight;
 
 pub use calibrator::Calibrator;
 pub use quantized::QuantizedNetwork;

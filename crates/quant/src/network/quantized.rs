@@ -11,9 +11,9 @@ use super::tap::FakeQuantTap;
 use super::weight::LayerWeight;
 use crate::codec::Codec;
 use crate::error::QuantError;
-use crate::plan::{Plan, Target};
 use crate::output_shift::with_biases_of;
 use crate::pass::{ChannelMoments, Rewritten};
+use crate::plan::{Plan, Target};
 use crate::precision::Precision;
 use crate::samples::Samples;
 
@@ -112,7 +112,8 @@ impl QuantizedNetwork {
     /// values and a codec of another shape, with the layer's name.
     pub fn with_layer_weight(mut self, name: &str, values: Vec<f32>, codec: Codec) -> Result<Self, QuantError> {
         let layer = self.network.find(name).map(|id| self.network.node(id).layer.clone());
-        let (Some((target, _)), Some(weight)) = (self.weight_target(name), layer.and_then(|layer| layer.weight())) else {
+        let (Some((target, _)), Some(weight)) = (self.weight_target(name), layer.and_then(|layer| layer.weight()))
+        else {
             let network = self.network.name().to_owned();
             return Err(QuantError::OtherNetwork { network, missing: vec![name.to_owned()] });
         };

@@ -68,7 +68,11 @@ impl Target {
             if !widths.contains(&bits) {
                 let (low, high) = (widths.start(), widths.end());
                 let allowed = if low == high { format!("{low} bits") } else { format!("{low} to {high} bits") };
-                return Err(ConfigError::invalid("bits", bits, format!("{what} has {allowed}: write that, or name another format")));
+                return Err(ConfigError::invalid(
+                    "bits",
+                    bits,
+                    format!("{what} has {allowed}: write that, or name another format"),
+                ));
             }
         }
         Ok(Self {

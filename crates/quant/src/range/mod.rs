@@ -56,15 +56,7 @@ pub trait RangeObserver: Send {
 
 /// All range estimators of this crate.
 pub const BUILTIN: &[Entry<dyn RangeEstimator>] =
-    &[
-        min_max::ENTRY,
-        moving_average::ENTRY,
-        percentile::ENTRY,
-        mse::ENTRY,
-        kl::ENTRY,
-        aciq::ENTRY,
-        k_sigma::ENTRY,
-    ];
+    &[min_max::ENTRY, moving_average::ENTRY, percentile::ENTRY, mse::ENTRY, kl::ENTRY, aciq::ENTRY, k_sigma::ENTRY];
 
 /// One thing kept for each group; begun by the first batch, which decides how many groups there are.
 #[derive(Debug)]

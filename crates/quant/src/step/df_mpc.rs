@@ -339,8 +339,8 @@ impl FittingStep for DfMpc {
                 }
             }
             let second = teacher.node(pair.second).name.as_str();
-            student = compensated(student, pair.second, layer(pair.second), &channels)
-                .map_err(|error| error.at(second))?;
+            student =
+                compensated(student, pair.second, layer(pair.second), &channels).map_err(|error| error.at(second))?;
             let mean = channels.iter().map(|channel| channel.coefficient).sum::<f64>() / channels.len().max(1) as f64;
             progress.unit(index + 1, pairs.len(), &[("df-mpc/coefficient".to_owned(), mean)]);
         }

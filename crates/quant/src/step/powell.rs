@@ -192,10 +192,18 @@ impl<E, F: FnMut(&[f64]) -> Result<f64, E>> Search<'_, F> {
             let place = best.0 + if step.abs() >= tolerance { step } else { tolerance.copysign(step) };
             let found = (place, self.at(line, place)?);
             if found.1 <= best.1 {
-                if found.0 >= best.0 { low = best.0 } else { high = best.0 }
+                if found.0 >= best.0 {
+                    low = best.0
+                } else {
+                    high = best.0
+                }
                 (best, second, third) = (found, best, second);
             } else {
-                if found.0 < best.0 { low = found.0 } else { high = found.0 }
+                if found.0 < best.0 {
+                    low = found.0
+                } else {
+                    high = found.0
+                }
                 if found.1 <= second.1 || second.0 == best.0 {
                     (second, third) = (found, second);
                 } else if found.1 <= third.1 || third.0 == best.0 || third.0 == second.0 {
@@ -253,9 +261,10 @@ mod tests {
     fn a_quadratic_is_minimised() {
         let (matrix, centre) = ([[3.0, 1.0, 0.5], [1.0, 2.0, -0.7], [0.5, -0.7, 1.5]], [0.3, -1.1, 2.0]);
         let found = minimum(&precise(OPEN), &[0.0; 3], |x| {
-            (0..3).flat_map(|i| (0..3).map(move |j| (i, j))).map(|(i, j)| {
-                (x[i] - centre[i]) * matrix[i][j] * (x[j] - centre[j])
-            }).sum()
+            (0..3)
+                .flat_map(|i| (0..3).map(move |j| (i, j)))
+                .map(|(i, j)| (x[i] - centre[i]) * matrix[i][j] * (x[j] - centre[j]))
+                .sum()
         });
         assert!(found.value < 1e-12, "{found:?}");
         assert!(found.at.iter().zip(centre).all(|(x, centre)| (x - centre).abs() < 1e-5), "{found:?}");

@@ -108,9 +108,9 @@ impl FittingStep for SeqMse {
         if let Some(error) = fault {
             return Err(error);
         }
-        chosen.into_iter().try_fold(student, |student, (layer, codec)| {
-            student.with_layer_weight(&layer.name, layer.values, codec)
-        })
+        chosen
+            .into_iter()
+            .try_fold(student, |student, (layer, codec)| student.with_layer_weight(&layer.name, layer.values, codec))
     }
 }
 

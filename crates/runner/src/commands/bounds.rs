@@ -96,7 +96,8 @@ pub(super) fn bounds(registry: Registry, args: &BoundsArgs) -> Result<ExitCode> 
                 ("all images".to_owned(), study.report(&study.all(), None)?),
                 (format!("within {radius}/255"), report.clone()),
             ];
-            for part in [radius / 2.0, radius / 4.0, 0.0] {
+            let smaller = [radius / 2.0, radius / 4.0, 0.0].into_iter().filter(|part| *part < radius);
+            for part in smaller {
                 tightening.push((format!("within {part}/255"), within(part)?));
             }
             (report, tightening)
@@ -229,7 +230,7 @@ impl Bounding<'_> {
 
 /// The moments of batch norms that were folded into convolutions which no pass has changed since.
 fn folded_moments(prepared: &Prepared) -> BTreeMap<String, ChannelMoments> {
-    let Rewritten { network, mut moments } = Rewritten::new(prepared.teacher.network.clone()).folded();
+    let Rewritten { network, mut moments, .. } = Rewritten::new(prepared.teacher.network.clone()).folded();
     let plain: BTreeMap<String, TensorData> = network.state().into_iter().collect();
     let own: BTreeMap<String, TensorData> = prepared.prepared_teacher.state().into_iter().collect();
     moments.retain(|name, _| {

@@ -63,7 +63,10 @@ impl RunConfig {
         }
         match self.fit.options.keys().find(|name| !self.fit.steps.contains(name)) {
             Some(stranger) => {
-                let fix = format!("`fit.steps` does not name it: it has {:?}; own keys are `steps` and `images`", self.fit.steps);
+                let fix = format!(
+                    "`fit.steps` does not name it: it has {:?}; own keys are `steps` and `images`",
+                    self.fit.steps
+                );
                 Err(ConfigError::invalid(&format!("fit.{stranger}"), "a table", fix))
             }
             None => Ok(()),

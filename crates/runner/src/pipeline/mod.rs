@@ -20,5 +20,5 @@ mod trained;
 pub use context::Context;
 pub(crate) use quantize::{Prepared, quantized};
 pub(crate) use run::config_identity;
-pub(crate) use trained::trained;
 pub use run::{Outcome, run_once};
+pub(crate) use trained::trained;

@@ -36,7 +36,12 @@ pub(crate) fn quantized(context: &Context, config: &RunConfig, label: &str) -> R
     };
     let work = Quantize { context, config, label, teacher: &teacher, images: &images.images };
     let done = work.run(&mut Forgetful)?;
-    Ok(done.map(|Done { teacher: prepared_teacher, student, .. }| Prepared { teacher, prepared_teacher, student, images }))
+    Ok(done.map(|Done { teacher: prepared_teacher, student, .. }| Prepared {
+        teacher,
+        prepared_teacher,
+        student,
+        images,
+    }))
 }
 
 /// Keeps what fitting steps report, and how far they are.
@@ -164,8 +169,7 @@ impl Quantize<'_> {
             let mut progress = Report::new(self, name, place.total, keeper);
             progress.place = Place { steps: index, units: 0, total: place.total };
             progress.begun = begun.take();
-            let request =
-                FitRequest { teacher: &teacher, images: &images, seed: config.seed, progress: &mut progress };
+            let request = FitRequest { teacher: &teacher, images: &images, seed: config.seed, progress: &mut progress };
             let fitted = step.fit(request, student);
             let (total, fault) = (progress.place.total, progress.fault.take());
             progress.end();

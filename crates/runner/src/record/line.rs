@@ -52,9 +52,10 @@ impl FromStr for Phase {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|phase| phase.name() == text).ok_or_else(|| {
-            format!("phase `{text}`: one of {}", Self::ALL.map(Self::name).join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|phase| phase.name() == text)
+            .ok_or_else(|| format!("phase `{text}`: one of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 

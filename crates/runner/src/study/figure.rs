@@ -62,7 +62,13 @@ pub fn figure(study: &Study, protocol: &str, cells: &[(Cell, String)], ledger: &
             let style = font(size, color).pos(Pos::new(place, VPos::Center));
             root.draw(&Text::new(text, at, style)).map_err(|error| broken(&error))
         };
-        draw(format!("{}, protocol {protocol}: drop of top-1 in points (log scale)", study.name), (12, 20), 15, INK, HPos::Left)?;
+        draw(
+            format!("{}, protocol {protocol}: drop of top-1 in points (log scale)", study.name),
+            (12, 20),
+            15,
+            INK,
+            HPos::Left,
+        )?;
         for (index, bits) in study.bits.iter().enumerate() {
             let left = LEFT + 100 * index as i32;
             draw(bits.to_uppercase(), (left + 10, 46), 12, INK, HPos::Left)?;
@@ -81,12 +87,11 @@ pub fn figure(study: &Study, protocol: &str, cells: &[(Cell, String)], ledger: &
         }
         for (index, bits) in study.bits.iter().enumerate() {
             let color = PALETTE[index % PALETTE.len()];
-            let dot = |at: (i32, i32)| {
-                root.draw(&Circle::new(at, 4, color.filled())).map_err(|error| broken(&error))
-            };
+            let dot = |at: (i32, i32)| root.draw(&Circle::new(at, 4, color.filled())).map_err(|error| broken(&error));
             dot((LEFT + 100 * index as i32, 46))?;
             for (row, method) in methods.iter().enumerate() {
-                let stat = drops.get(&(method.as_str(), bits.as_str())).and_then(|drops| Stat::of(drops.iter().copied()));
+                let stat =
+                    drops.get(&(method.as_str(), bits.as_str())).and_then(|drops| Stat::of(drops.iter().copied()));
                 if let Some(stat) = stat {
                     dot((x(stat.mean), TOP + ROW * row as i32 + ROW / 2))?;
                 }

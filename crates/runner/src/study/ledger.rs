@@ -43,7 +43,11 @@ impl Ledger {
             let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
             for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
                 let entry: Entry = serde_json::from_str(line).map_err(|error| {
-                    Usage(format!("{}, line {}: {error}; delete the line, and its run is done again", path.display(), number + 1))
+                    Usage(format!(
+                        "{}, line {}: {error}; delete the line, and its run is done again",
+                        path.display(),
+                        number + 1
+                    ))
                 })?;
                 entries.retain(|known| known.config_sha256 != entry.config_sha256);
                 entries.push(entry);

@@ -77,15 +77,17 @@ impl Study {
         let path = folder.join("study.toml");
         if !path.is_file() {
             let known = study_names(project)?;
-            let message =
-                format!("there is no study `{name}`: {} is not a file; there are: {}", path.display(), known.join(", "));
+            let message = format!(
+                "there is no study `{name}`: {} is not a file; there are: {}",
+                path.display(),
+                known.join(", ")
+            );
             return Err(Usage(message).into());
         }
         let mut table = read_table(&path)?;
         let head = table.remove("study").unwrap_or(Value::Table(Table::new()));
-        let head: Head = head
-            .try_into()
-            .map_err(|error: toml::de::Error| Usage(format!("{}: [study]: {error}", path.display())))?;
+        let head: Head =
+            head.try_into().map_err(|error: toml::de::Error| Usage(format!("{}: [study]: {error}", path.display())))?;
         for (key, empty) in [
             ("protocols", head.protocols.is_empty()),
             ("bits", head.bits.is_empty()),
@@ -169,10 +171,7 @@ impl Study {
                 Value::Table(Table::from_iter([
                     ("name".to_owned(), Value::String(self.experiment(protocol, bits))),
                     ("summary".to_owned(), Value::String(self.summary.clone())),
-                    (
-                        "methods".to_owned(),
-                        Value::Array(self.methods.iter().cloned().map(Value::String).collect()),
-                    ),
+                    ("methods".to_owned(), Value::Array(self.methods.iter().cloned().map(Value::String).collect())),
                 ])),
             ),
             (

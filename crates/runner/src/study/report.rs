@@ -38,7 +38,12 @@ const MEASURES: [Measure; 5] = [
         scientific: false,
         of: |s| s.agreement,
     },
-    Measure { title: "Seconds, images included where they were made for the run", digits: 0, scientific: false, of: |s| Some(s.wall_seconds) },
+    Measure {
+        title: "Seconds, images included where they were made for the run",
+        digits: 0,
+        scientific: false,
+        of: |s| Some(s.wall_seconds),
+    },
 ];
 
 /// The tables of all finished runs, a section a protocol: protocols never share a table.
@@ -67,7 +72,11 @@ pub fn report(study: &Study, cells: &[(Cell, String)], ledger: &Ledger) -> Resul
             first.dataset,
             first.teacher,
             first.fp_top1.map_or_else(String::new, |top1| format!(", {top1:.2} % in full precision")),
-            if missing == 0 { "All runs are finished.".to_owned() } else { format!("{missing} runs are not finished: their cells are empty or have fewer seeds.") },
+            if missing == 0 {
+                "All runs are finished.".to_owned()
+            } else {
+                format!("{missing} runs are not finished: their cells are empty or have fewer seeds.")
+            },
         );
         for measure in &MEASURES {
             text += &format!("\n### {}\n\n{}", measure.title, table(study, &found, measure));
@@ -88,7 +97,8 @@ fn table(study: &Study, found: &BTreeMap<(&str, &str), Vec<&Summary>>, measure: 
             let runs = found.get(&(method.as_str(), bits.as_str()));
             let stat = runs.and_then(|runs| Stat::of(runs.iter().filter_map(|summary| (measure.of)(summary))));
             let own = runs.and_then(|runs| runs.first()).map(|summary| summary.bits.to_lowercase());
-            let note = own.filter(|own| own != bits).map_or_else(String::new, |own| format!(" ({})", own.to_uppercase()));
+            let note =
+                own.filter(|own| own != bits).map_or_else(String::new, |own| format!(" ({})", own.to_uppercase()));
             text += &match stat {
                 Some(stat) if measure.scientific => format!(" {:.*e}{note} |", measure.digits, stat.mean),
                 Some(stat) => format!(" {}{note} |", stat.text(measure.digits)),
@@ -109,9 +119,7 @@ fn table(study: &Study, found: &BTreeMap<(&str, &str), Vec<&Summary>>, measure: 
 /// A page that has only one of the marks.
 pub fn fill(page: &str, text: &str) -> Result<String> {
     match (page.find(BEGIN), page.find(END)) {
-        (Some(begin), Some(end)) if begin < end => {
-            Ok(format!("{}{BEGIN}\n{text}\n{}", &page[..begin], &page[end..]))
-        }
+        (Some(begin), Some(end)) if begin < end => Ok(format!("{}{BEGIN}\n{text}\n{}", &page[..begin], &page[end..])),
         (None, None) => Ok(format!("{}\n\n{BEGIN}\n{text}\n{END}\n", page.trim_end())),
         _ => Err(Usage(format!("the page needs both marks, in order: {BEGIN} and {END}")).into()),
     }

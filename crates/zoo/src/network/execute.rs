@@ -24,12 +24,7 @@ impl Network {
     ///
     /// # Panics
     /// When the stretch is empty, or reads an earlier node whose output is not among `known`; see [`Self::reads_of`].
-    pub fn run_stretch(
-        &self,
-        stretch: Range<NodeId>,
-        known: Vec<(NodeId, Tensor<4>)>,
-        tap: &mut dyn Tap,
-    ) -> Tensor<4> {
+    pub fn run_stretch(&self, stretch: Range<NodeId>, known: Vec<(NodeId, Tensor<4>)>, tap: &mut dyn Tap) -> Tensor<4> {
         let last_use = self.last_use();
         let mut values: Vec<Option<Tensor<4>>> = vec![None; self.nodes().len()];
         let mut images = None;

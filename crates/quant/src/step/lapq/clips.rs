@@ -160,7 +160,9 @@ impl Watch {
 
 impl Tap for Watch {
     fn output(&mut self, site: Site<'_>, output: Tensor<4>) -> Tensor<4> {
-        if self.fault.is_none() && let Err(error) = self.see(&site.node.name, &output) {
+        if self.fault.is_none()
+            && let Err(error) = self.see(&site.node.name, &output)
+        {
             self.fault = Some(error.at(&site.node.name));
         }
         output

@@ -57,6 +57,16 @@ study *ARGS:
 compare *ARGS:
     {{ blindfold }} compare "$@"
 
+# Which layer costs how much, weights or activations: `just analyze cifar10-w4a4 --method brecq`
+[group('results')]
+analyze NAME *ARGS:
+    {{ blindfold }} analyze --device {{ device }} "$@"
+
+# How far from the teacher at most: `just bounds cifar10-w4a4 --method minmax --radius 2`
+[group('results')]
+bounds NAME *ARGS:
+    {{ blindfold }} bounds --device {{ device }} "$@"
+
 # The curves of all runs in TensorBoard
 [group('results')]
 tb *ARGS:

@@ -196,8 +196,10 @@ mod tests {
     use super::*;
     use crate::distribution::DensityFamily::{Gaussian, Laplace};
 
+    type Row = (u8, [f64; 2], [f64; 2], [Option<f64>; 2]);
+
     /// methods.md 1.3: bits, then for Laplace and for Gaussian ACIQ's threshold and error, and the exact half-range.
-    const TABLE: [(u8, [f64; 2], [f64; 2], [Option<f64>; 2]); 8] = [
+    const TABLE: [Row; 8] = [
         (1, [1.8628, 0.59964], [1.2399, 0.21501], [None, None]),
         (2, [2.8307, 0.28488], [1.7106, 0.08715], [Some(3.0756), Some(1.9914)]),
         (3, [3.8972, 0.11970], [2.1516, 0.03143], [Some(4.1348), Some(2.3441)]),

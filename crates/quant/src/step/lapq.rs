@@ -127,7 +127,7 @@ impl Lapq {
             return Err(ConfigError::invalid("p", format!("[{low}, {high}]"), fix));
         }
         let [low, high] = config.factors;
-        if !(low > 0.0 && low <= 1.0 && high >= 1.0 && high <= 100.0) {
+        if !(low > 0.0 && low <= 1.0 && (1.0..=100.0).contains(&high)) {
             let fix = "write a factor up to 1 and one from 1 to 100, such as [0.5, 1.5]";
             return Err(ConfigError::invalid("factors", format!("[{low}, {high}]"), fix));
         }

@@ -57,9 +57,8 @@ impl RunConfig {
             ("data.limit", self.data.limit.unwrap_or(1)),
             ("fit.images", self.fit.images.unwrap_or(1)),
         ];
-        match counts.into_iter().find(|(_, count)| *count == 0) {
-            Some((key, _)) => return Err(ConfigError::invalid(key, 0, "write at least 1")),
-            None => {}
+        if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
+            return Err(ConfigError::invalid(key, 0, "write at least 1"));
         }
         match self.fit.options.keys().find(|name| !self.fit.steps.contains(name)) {
             Some(stranger) => {

@@ -80,12 +80,15 @@ impl Keeper for Forgetful {
     }
 }
 
+/// A fitting step with its name.
+pub(super) type NamedStep = (String, Box<dyn FittingStep>);
+
 /// The fitting steps of a configuration, in order.
 pub(super) fn fitting_steps(
     context: &Context,
     config: &RunConfig,
-) -> Result<Vec<(String, Box<dyn FittingStep>)>, ConfigError> {
-    let mut steps: Vec<(String, Box<dyn FittingStep>)> = Vec::new();
+) -> Result<Vec<NamedStep>, ConfigError> {
+    let mut steps: Vec<NamedStep> = Vec::new();
     for name in &config.fit.steps {
         let options = config.fit.options.get(name).cloned().unwrap_or_default();
         let step = context.registry.quant.steps.build(name, options).map_err(|error| error.within("fit"))?;
@@ -160,8 +163,7 @@ impl Quantize<'_> {
             }
             place = Place { units: 0, ..kept };
         }
-        for index in place.steps..steps.len() {
-            let (name, step) = &steps[index];
+        for (index, (name, step)) in steps.iter().enumerate().skip(place.steps) {
             if step.stage() == Stage::Network && !student.is_calibrated() {
                 student = self.calibrate(student)?;
             }

@@ -211,7 +211,7 @@ mod tests {
     fn run(problem: &mut Quadratic, alternation: &Alternation) -> (f64, f64) {
         let start = Quadratic::tensor(&problem.centre, [1, 1, 1, SIZE]);
         let nearest = problem.project(0, start.clone()).unwrap();
-        let before = problem.error(&[nearest.values.clone()]);
+        let before = problem.error(std::slice::from_ref(&nearest.values));
         let found = alternation.run(vec![start], vec![nearest], problem).unwrap();
         (before, problem.error(&values_of(&found.best)))
     }

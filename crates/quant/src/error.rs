@@ -96,8 +96,11 @@ pub enum QuantError {
 }
 
 impl QuantError {
-    /// The same error with the layer at which it happened.
+    /// The same error with the layer at which it happened; a wish to stop stays one.
     pub fn at(self, place: &str) -> Self {
-        Self::At { place: place.to_owned(), source: Box::new(self) }
+        match self {
+            Self::Cancelled => Self::Cancelled,
+            error => Self::At { place: place.to_owned(), source: Box::new(error) },
+        }
     }
 }

@@ -36,7 +36,11 @@ pub(crate) fn is_usage(error: &anyhow::Error) -> bool {
 }
 
 fn quant_is_usage(error: &QuantError) -> bool {
-    matches!(error, QuantError::Config(_))
+    match error {
+        QuantError::Config(_) => true,
+        QuantError::At { source, .. } => quant_is_usage(source),
+        _ => false,
+    }
 }
 
 fn distill_is_usage(error: &DistillError) -> bool {

@@ -40,7 +40,7 @@ impl<'a> Limit<'a> {
     ) -> Result<Self, ConfigError> {
         let mut limit = Self { budget, layers, costs, total: 0 };
         let (units, constants) = (limit.units(), limit.constants());
-        limit.total = (budget.mean() * units as f64 + ROUNDING).floor() as u64 + constants;
+        limit.total = ((budget.mean() * units as f64 + ROUNDING).floor() as u64).saturating_add(constants);
         let least: u64 = (0..layers.len()).map(|layer| limit.least_cost(layer)).sum();
         if least > limit.total {
             let mean = least.saturating_sub(constants) as f64 / units.max(1) as f64;

@@ -1,6 +1,6 @@
 //! Two networks of one graph, layer by layer.
 
-use blindfold_zoo::{BatchNorm2d, Conv2d, Layer, Linear, Network, NodeId, Op};
+use blindfold_zoo::{BatchNorm2d, ConfigError, Conv2d, Layer, Linear, Network, NodeId, Op};
 use burn::tensor::Tensor;
 
 use super::interval::Maps;
@@ -141,9 +141,8 @@ fn codec<'a>(student: &'a QuantizedNetwork, name: &str) -> Result<Option<&'a Cod
     let codec = student.activations.get(name);
     let target = student.plan.activation(name).filter(|target| target.is_quantized());
     if codec.is_none() && student.is_calibrated() && target.is_some_and(|target| target.dynamic.is_some()) {
-        let reason =
-            "its range is found while the network runs, so that what has codes is not known: give it a static one";
-        return Err(QuantError::Bound(reason.to_owned()));
+        let fix = "what has codes is not known then: leave it out, for a static range";
+        return Err(ConfigError::invalid("activation.dynamic", "a range found while the network runs", fix).into());
     }
     Ok(codec)
 }

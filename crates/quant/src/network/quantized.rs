@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blindfold_zoo::{Network, Node, fold_batch_norms};
+use blindfold_zoo::{Network, Node, fold_batch_norms_where};
 use burn::tensor::{Tensor, TensorData};
 
 use super::calibrator::Calibrator;
@@ -157,7 +157,9 @@ impl QuantizedNetwork {
     /// [`QuantError::NotFinite`] with the layer's name for weights that diverged.
     pub fn for_evaluation(&self) -> Result<Self, QuantError> {
         let baked = self.bake()?;
-        Ok(Self { network: fold_batch_norms(baked.network), ..baked })
+        let site = |name: &str| self.plan.activation(name).is_some_and(Target::is_quantized);
+        let folds = |norm: &Node| !site(&norm.name) && !site(&self.network.node(norm.inputs[0]).name);
+        Ok(Self { network: fold_batch_norms_where(baked.network.clone(), folds), ..baked })
     }
 
     /// Whether activations are quantized: before calibration they pass in floating point.

@@ -209,7 +209,7 @@ fn scale(family: DensityFamily, spread: &Spread, kept: &Kept) -> f64 {
 
 /// `[low, high]` as far as there are values; it may begin at a zero below them.
 fn within(seen: Range, low: f64, high: f64) -> Result<Range, QuantError> {
-    let (least, most) = (f64::from(seen.min().min(0.0)), f64::from(seen.max()).max(0.0));
+    let (least, most) = (f64::from(seen.min().min(0.0)), f64::from(seen.max()));
     let low = low.clamp(least, most);
     Range::new(low as f32, high.clamp(low, most) as f32)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blindfold_zoo::{ConfigError, Entry, Network, NodeId, Site, Tap, defaults_of, parse};
+use blindfold_zoo::{ConfigError, Entry, Layer, Network, NodeId, Site, Tap, defaults_of, parse};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
@@ -113,7 +113,8 @@ impl BiasCorrection {
             let name = network.node(id).name.clone();
             let found = run.preview(&network, &mut BeforeOutput(&mut tap));
             let wanted = wanted.get(&name).ok_or_else(|| missing(teacher, &name))?;
-            let error = differences(wanted.mean(), found.mean()).map_err(|error| error.at(&name))?;
+            let error = mean_errors(teacher, &network, id, wanted.mean(), found.mean());
+            let error = error.map_err(|error| error.at(&name))?;
             network = shift_output(network, id, &error);
             run.advance(&network, &mut tap);
             done += 1;
@@ -134,13 +135,58 @@ impl BiasCorrection {
             }
             let shift = expected_error(teacher, layer, &moments).map_err(|error| error.at(&layer.name))?;
             let id = network.find(&layer.name).ok_or_else(|| missing(&network, &layer.name))?;
-            let correction: Vec<f32> = shift.iter().map(|shift| -shift).collect();
+            let moved = running_of_norms(teacher, &network, id);
+            let correction: Vec<f32> = match moved.filter(|[before, _]| before.mean.len() == shift.len()) {
+                Some([before, now]) => {
+                    let moved = now.mean.iter().zip(&before.mean).map(|(now, before)| (now - before) as f32);
+                    moved.zip(&shift).map(|(moved, shift)| moved - shift).collect()
+                }
+                None => shift.iter().map(|shift| -shift).collect(),
+            };
             network = shift_output(network, id, &correction);
             let size = root_mean_square(&correction);
             progress.unit(index + 1, layers.len(), &[("bias-correction/mean_error".to_owned(), size)]);
         }
         Ok(network)
     }
+}
+
+/// What a batch norm takes its input to be.
+struct Running {
+    mean: Vec<f64>,
+    deviation: Vec<f64>,
+}
+
+/// Those of the batch norm that alone reads a layer, in the teacher and in the student: earlier steps may have moved them.
+fn running_of_norms(teacher: &Network, student: &Network, id: NodeId) -> Option<[Running; 2]> {
+    let [reader] = student.consumers(id)[..] else { return None };
+    let running = |network: &Network| {
+        let Layer::BatchNorm2d(norm) = &network.node(reader).layer else { return None };
+        let host =
+            |values: Tensor<1>| -> Vec<f64> { values.inner().into_data().iter::<f32>().map(f64::from).collect() };
+        let deviation = host(norm.running_var.val()).into_iter().map(|var| (var + norm.epsilon).sqrt()).collect();
+        Some(Running { mean: host(norm.running_mean.val()), deviation })
+    };
+    Some([running(teacher)?, running(student)?])
+}
+
+/// By how much the means of a layer's outputs, as the batch norm behind it sees them, fall short of the teacher's.
+fn mean_errors(
+    teacher: &Network,
+    student: &Network,
+    id: NodeId,
+    wanted: &[f64],
+    found: &[f64],
+) -> Result<Vec<f32>, QuantError> {
+    let norms = running_of_norms(teacher, student, id);
+    let Some([before, now]) = norms.filter(|[norm, _]| norm.mean.len() == wanted.len() && wanted.len() == found.len())
+    else {
+        return differences(wanted, found);
+    };
+    let wanted: Vec<f64> = (0..wanted.len())
+        .map(|c| now.mean[c] + now.deviation[c] / before.deviation[c] * (wanted[c] - before.mean[c]))
+        .collect();
+    differences(&wanted, found)
 }
 
 /// `sum_i (sum_uv (W^ - W)[o, i, u, v]) E[x_i]` of each output channel.

@@ -216,11 +216,11 @@ fn bias_of(layer: &Layer) -> Option<Vec<f64>> {
 }
 
 /// The pairs of a network, in its order, each layer in the first one that it fits into.
-fn pairs(network: &Network) -> Vec<Pair> {
+fn pairs(network: &Network, fits: impl Fn(&Pair) -> bool) -> Vec<Pair> {
     let mut pairs: Vec<Pair> = Vec::new();
     for first in (0..network.nodes().len()).filter(|&id| network.node(id).layer.has_weight()) {
         if pairs.iter().all(|pair| pair.second != first) {
-            pairs.extend(pair_from(network, first));
+            pairs.extend(pair_from(network, first).filter(|pair| fits(pair)));
         }
     }
     pairs
@@ -316,7 +316,7 @@ impl FittingStep for DfMpc {
             let bits = |id: NodeId| layer(id).map_or(u8::MAX, |layer| layer.bits);
             layer(pair.first).is_some() && bits(pair.first) <= bits(pair.second)
         };
-        let pairs: Vec<Pair> = pairs(teacher).into_iter().filter(fits).collect();
+        let pairs: Vec<Pair> = pairs(teacher, fits);
         if pairs.is_empty() {
             let found = format!("`{}` without a pair of layers", teacher.name());
             let fix = "the step needs a quantized layer with one reader, over batch norm and ReLU alone, of as many bits \

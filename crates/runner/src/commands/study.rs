@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use super::{Place, print};
-use crate::pipeline::{Outcome, config_identity, run_once};
-use crate::record::{Console, write_atomic};
+use crate::pipeline::{Outcome, ledger_identity, run_once};
+use crate::record::{Console, RunFolder, write_atomic};
 use crate::study::{Cell, Ledger, Study, figure, fill, report, study_names};
 use crate::{Project, Registry, Usage, interrupt};
 
@@ -34,6 +34,9 @@ pub(super) struct StudyArgs {
     /// Run nothing: write the tables and the figure of what is finished.
     #[arg(long)]
     tables: bool,
+    /// Move runs of another configuration aside and do them again.
+    #[arg(long)]
+    fresh: bool,
     #[command(flatten)]
     place: Place,
 }
@@ -63,7 +66,7 @@ pub(super) fn study(registry: Registry, args: &StudyArgs) -> Result<ExitCode> {
     let cells: Vec<(Cell, String)> = study
         .cells(&project, false)?
         .into_iter()
-        .map(|cell| Ok((cell.clone(), config_identity(&context, &cell.config)?)))
+        .map(|cell| Ok((cell.clone(), ledger_identity(&context, &cell.config)?)))
         .collect::<Result<_>>()?;
     let wanted = |names: &[String], name: &String| names.is_empty() || names.contains(name);
     let open: Vec<&(Cell, String)> = cells
@@ -73,7 +76,9 @@ pub(super) fn study(registry: Registry, args: &StudyArgs) -> Result<ExitCode> {
                 && wanted(&args.bits, &cell.bits)
                 && wanted(&args.protocols, &cell.protocol)
                 && args.max_seed.is_none_or(|most| cell.config.seed <= most)
-                && ledger.find(hash).is_none()
+                && ledger.find(hash).is_none_or(|entry| {
+                    !entry.summary.accuracy_measured && context.test_set(&cell.config.data).is_ok_and(|set| set.is_ok())
+                })
         })
         .collect();
     console.line(&format!("{}: {} runs, {} to do", study.name, cells.len(), open.len()));
@@ -88,9 +93,15 @@ pub(super) fn study(registry: Registry, args: &StudyArgs) -> Result<ExitCode> {
     let mut stopped = false;
     for (index, (cell, hash)) in open.iter().enumerate().take_while(|_| !args.tables) {
         let what = format!("{} / {} / seed {}", cell.config.experiment.name, cell.method, cell.config.seed);
+        if args.methods.is_empty()
+            && let Some(missing) = context.lacks_real_images(&cell.config)?
+        {
+            console.line(&format!("left out: {} (uses real data): {missing}", cell.method));
+            continue;
+        }
         console.line(&format!("[{}/{}] {what}", index + 1, open.len()));
-        match run_once(&context, &cell.config, &arguments.join(" "), false) {
-            Ok(Outcome::Finished(_, summary)) => ledger.add(hash, *summary, project.root())?,
+        match run_once(&context, &cell.config, &arguments.join(" "), args.fresh) {
+            Ok(Outcome::Finished(path, summary)) => ledger.add(hash, *summary, &RunFolder::read_info(&path)?)?,
             Ok(Outcome::Interrupted(_)) => {
                 stopped = true;
                 break;

@@ -19,6 +19,6 @@ mod trained;
 
 pub use context::Context;
 pub(crate) use quantize::{Prepared, quantized};
-pub(crate) use run::config_identity;
 pub use run::{Outcome, run_once};
+pub(crate) use run::{config_identity, ledger_identity};
 pub(crate) use trained::trained;

@@ -84,10 +84,7 @@ impl Keeper for Forgetful {
 pub(super) type NamedStep = (String, Box<dyn FittingStep>);
 
 /// The fitting steps of a configuration, in order.
-pub(super) fn fitting_steps(
-    context: &Context,
-    config: &RunConfig,
-) -> Result<Vec<NamedStep>, ConfigError> {
+pub(super) fn fitting_steps(context: &Context, config: &RunConfig) -> Result<Vec<NamedStep>, ConfigError> {
     let mut steps: Vec<NamedStep> = Vec::new();
     for name in &config.fit.steps {
         let options = config.fit.options.get(name).cloned().unwrap_or_default();
@@ -96,9 +93,18 @@ pub(super) fn fitting_steps(
             let fix = format!("it works before activations are calibrated and `{before}` after: name it earlier");
             return Err(ConfigError::invalid("fit.steps", name, fix));
         }
+        if let Some((before, _)) = steps.iter().find(|(before, _)| rounds(before)).filter(|_| rounds(name)) {
+            let fix = format!("`{before}` has replaced the weights by rounded ones already: name one of the two");
+            return Err(ConfigError::invalid("fit.steps", name, fix));
+        }
         steps.push((name.clone(), step));
     }
     Ok(steps)
+}
+
+/// Whether a built-in step chooses how weights are rounded, and so needs them in floating point.
+fn rounds(step: &str) -> bool {
+    ["squant", "stochastic-rounding", "adaround", "brecq", "qdrop", "pd-quant", "genie-m", "admm"].contains(&step)
 }
 
 /// The teacher after the passes of a configuration, and its plan.
@@ -136,11 +142,21 @@ impl Quantize<'_> {
         let mut quant = config.quant.clone();
         let mut allocation = None;
         let (mut network, mut plan) = rewritten(context, &quant, &self.teacher.network)?;
+        let kept = keeper.kept()?;
         if let Some(table) = &config.allocate {
             let images = self.tensor(config.fit.images);
-            let mut progress = Report::new(self, "allocate", 0, keeper);
             let families = &context.registry.quant;
-            match allocate(table, &network.network, &quant, families, &images, config.seed, &mut progress) {
+            // A life that goes on from a checkpoint has logged its allocation already.
+            let mut forgetful = Forgetful;
+            let quiet: &mut dyn Keeper = if kept.is_some() { &mut forgetful } else { &mut *keeper };
+            let mut progress = Report::new(self, "allocate", 0, quiet);
+            let found = allocate(table, &network.network, &quant, families, &images, config.seed, &mut progress);
+            let fault = progress.fault.take();
+            progress.end();
+            if let Some(fault) = fault {
+                return Err(fault);
+            }
+            match found {
                 Ok(found) => {
                     quant.layer.extend(found.overrides());
                     allocation = Some(found);
@@ -155,12 +171,9 @@ impl Quantize<'_> {
         student.moments.extend(network.moments);
         let mut place = Place { steps: 0, units: 0, total: 0 };
         let mut begun = None;
-        if let Some((kept, state)) = keeper.kept()? {
-            if kept.units == 0 {
-                student = student.with_state(state)?;
-            } else {
-                begun = Some((kept.units, state));
-            }
+        if let Some((kept, state)) = kept {
+            student = student.with_state(state.clone())?;
+            begun = (kept.units > 0).then_some((kept.units, state));
             place = Place { units: 0, ..kept };
         }
         for (index, (name, step)) in steps.iter().enumerate().skip(place.steps) {
@@ -244,8 +257,12 @@ impl FitProgress for Report<'_> {
         let note = values.last().map(|(name, value)| format!("{} {value:.4}", name.rsplit('/').next().unwrap_or(name)));
         task.set(done as u64, &note.unwrap_or_default());
         self.place = Place { units: done, total: self.place.total + 1, ..self.place };
-        if !values.is_empty()
-            && let Err(error) = self.keeper.values(self.place.total, values)
+        let tagged: Vec<(String, f64)> = values
+            .iter()
+            .map(|(name, value)| (if name.starts_with("fit/") { name.clone() } else { format!("fit/{name}") }, *value))
+            .collect();
+        if !tagged.is_empty()
+            && let Err(error) = self.keeper.values(self.place.total, &tagged)
         {
             self.fault.get_or_insert(error);
         }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
 use blindfold_distill::StudentTrainer;
-use blindfold_quant::{Audit, LayerError, layer_errors, weight_mse};
+use blindfold_quant::{AllocationBudget, Audit, LayerError, layer_errors, weight_mse};
 use blindfold_synth::{ImageSet, grid};
 use toml::Value;
 
@@ -45,6 +45,17 @@ pub(crate) fn config_identity(context: &Context, config: &RunConfig) -> Result<S
         return Err(anyhow!("the configuration is not a table"));
     };
     Ok(config_hash(&table))
+}
+
+/// As [`config_identity`], without the words about it: what a study knows a finished run by.
+pub(crate) fn ledger_identity(context: &Context, config: &RunConfig) -> Result<String> {
+    let mut config = config.clone();
+    config.experiment.summary.clear();
+    config.experiment.sinks.clear();
+    config.method.summary.clear();
+    config.method.source.clear();
+    config.method.differences.clear();
+    config_identity(context, &config)
 }
 
 /// Runs a configuration, or takes up where an earlier life of the same run stopped.
@@ -130,6 +141,12 @@ fn live(
     if begun && folder.info().images_sha256.as_ref().is_some_and(|key| *key != made.key) {
         context.console.line(&format!("{label} starts over: its images are not those of its checkpoint"));
         (checkpoint, fitted) = (None, None);
+        for name in [CHECKPOINT, FIT_CHECKPOINT] {
+            match std::fs::remove_file(folder.path().join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
     }
     let fit_position = fitted.as_ref().map_or(0, |(checkpoint, _)| checkpoint.position);
     let keep = checkpoint.as_ref().map_or(fit_position, |(checkpoint, _)| checkpoint.position);
@@ -160,6 +177,7 @@ fn live(
     }
 
     let calibrating = Instant::now();
+    let earlier = fitted.as_ref().map_or(0.0, |(checkpoint, _)| checkpoint.wall);
     let device = &context.device.device;
     let mut keeper = FolderKeeper::new(folder, &mut recorder, fitted, checkpoint.is_none());
     let work = Quantize { context, config, label: &label, teacher, images: &made.images };
@@ -176,13 +194,18 @@ fn live(
     }
     let weight_mse = weight_mse(&student, &prepared)?;
     let mut passes = made.passes + made.images.len() as u64;
-    folder.update(|info| info.add_wall("calibrate", calibrating.elapsed().as_secs_f64()))?;
+    let seconds = earlier + calibrating.elapsed().as_secs_f64();
+    if checkpoint.is_none() {
+        folder.update(|info| {
+            info.wall_seconds.insert("calibrate".to_owned(), seconds);
+        })?;
+    }
 
     let progressed = match &config.distill {
         None => {
             let verdict = judge.judge(&student)?;
             context.console.line(&format!("{label} calibrated: {}", verdict.text()));
-            recorder.record(&verdict.record(0, 0, calibrating.elapsed().as_secs_f64()))?;
+            recorder.record(&verdict.record(0, 0, seconds))?;
             Progressed { latest: Some(verdict), ..Progressed::default() }
         }
         Some(distill) => {
@@ -205,7 +228,9 @@ fn live(
         }
     };
     recorder.finish()?;
-    folder.update(|info| info.image_passes = Some(passes))?;
+    // Fitting steps and bit allocation do not count theirs.
+    let passes = (config.fit.steps.is_empty() && config.allocate.is_none()).then_some(passes);
+    folder.update(|info| info.image_passes = passes)?;
     let wall = folder.info().total_wall();
     let summary = summary(config, teacher, &judge, &made, progressed, &test, passes, wall);
     Ok(Some(Summary { weight_mse, ..summary }))
@@ -219,11 +244,16 @@ fn summary(
     made: &MadeImages,
     progressed: Progressed,
     test: &super::context::TestSet,
-    passes: u64,
+    passes: Option<u64>,
     wall: f64,
 ) -> Summary {
     let latest: Option<Verdict> = progressed.latest;
     let quant = &config.quant;
+    let weight_bits = match config.allocate.as_ref().map(|table| table.budget) {
+        Some(AllocationBudget::SizeBitsPerWeight(mean)) => mean.to_string(),
+        Some(AllocationBudget::BitOperationsPerMac(mean)) => format!("({mean} bit operations a MAC)"),
+        None => quant.weight_bits.to_string(),
+    };
     let summary = Summary {
         schema: 1,
         experiment: config.experiment.name.clone(),
@@ -236,14 +266,14 @@ fn summary(
             .limit
             .map_or_else(|| config.data.name.clone(), |limit| format!("{} (first {limit})", config.data.name)),
         protocol: quant.protocol.to_string(),
-        bits: format!("W{}A{}", quant.weight_bits, quant.activation_bits),
+        bits: format!("W{weight_bits}A{}", quant.activation_bits),
         uses_real_data: made.real,
         best_on_test: progressed.best_on_test,
         best_by_synthetic: progressed.best_by_synthetic.map(|(_, best)| best),
         agreement: latest.map(|verdict| verdict.agreement),
         logit_mse: latest.map(|verdict| verdict.logit_mse),
         measured_on: Some("held-out synthetic images".to_owned()),
-        image_passes: Some(passes),
+        image_passes: passes,
         wall_seconds: wall,
         ..Summary::default()
     };

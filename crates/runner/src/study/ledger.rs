@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::Usage;
-use crate::record::{Git, Summary, Versions};
+use crate::record::{RunInfo, Summary};
 
 /// One finished run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -65,17 +65,19 @@ impl Ledger {
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub fn add(&mut self, config_sha256: &str, summary: Summary, work_tree: &Path) -> Result<()> {
+    pub fn add(&mut self, config_sha256: &str, summary: Summary, run: &RunInfo) -> Result<()> {
         let entry = Entry {
             config_sha256: config_sha256.to_owned(),
-            commit: Git::of(work_tree).map(|git| git.sha),
-            blindfold: Versions::current().blindfold,
+            commit: run.git.as_ref().map(|git| git.sha.clone()),
+            blindfold: run.versions.blindfold.clone(),
             summary,
         };
-        let line = serde_json::to_string(&entry)? + "\n";
+        let complete = fs::read(&self.path).map_or(true, |bytes| bytes.last().is_none_or(|last| *last == b'\n'));
+        let line = format!("{}{}\n", if complete { "" } else { "\n" }, serde_json::to_string(&entry)?);
         let place = || self.path.display().to_string();
         let mut file = fs::OpenOptions::new().create(true).append(true).open(&self.path).with_context(place)?;
         file.write_all(line.as_bytes()).with_context(place)?;
+        self.entries.retain(|known| known.config_sha256 != entry.config_sha256);
         self.entries.push(entry);
         Ok(())
     }

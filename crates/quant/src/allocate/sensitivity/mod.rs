@@ -69,7 +69,7 @@ fn data_free(
 
 /// A row of the table as values to log.
 fn labelled(layer: &LayerCandidates, row: &[f64]) -> Vec<(String, f64)> {
-    layer.bits.iter().zip(row).map(|(bits, &value)| (format!("{} at {bits} bits", layer.name), value)).collect()
+    layer.bits.iter().zip(row).map(|(bits, &value)| (format!("allocate/{}/w{bits}", layer.name), value)).collect()
 }
 
 #[cfg(test)]

@@ -116,15 +116,15 @@ fn channels_without_weights_and_opposite_ones_are_defined() {
 fn pairs_lie_within_blocks_and_do_not_overlap() {
     for folded in [false, true] {
         let network = if folded { blindfold_zoo::fold_batch_norms(small(1)) } else { small(1) };
-        let names: Vec<[&str; 2]> = pairs(&network)
+        let names: Vec<[&str; 2]> = pairs(&network, |_| true)
             .iter()
             .map(|pair| [pair.first, pair.second].map(|id| network.node(id).name.as_str()))
             .collect();
         let blocks = [["layer1.0.conv1", "layer1.0.conv2"], ["layer2.0.conv1", "layer2.0.conv2"]];
         assert_eq!(names, blocks);
-        assert!(pairs(&network).iter().all(|pair| pair.norm.is_none() == folded));
+        assert!(pairs(&network, |_| true).iter().all(|pair| pair.norm.is_none() == folded));
     }
-    assert!(pairs(&plain(1)).is_empty(), "pooling lies between");
+    assert!(pairs(&plain(1), |_| true).is_empty(), "pooling lies between");
 }
 
 #[test]

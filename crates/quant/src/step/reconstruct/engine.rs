@@ -93,10 +93,10 @@ pub(super) fn reconstruct(
                 return Err(QuantError::NotFinite { index: 0, count: 1, value }.at(&unit.name));
             }
             let mut random = stream(seed, &format!("reconstruct {}", unit.name));
-            let fitted = method.fit(&task, &mut random).map_err(|error| match error {
-                QuantError::Cancelled => QuantError::Cancelled,
-                error => error.at(&unit.name),
-            })?;
+            let fitted = match method.fit(&task, &mut random) {
+                Err(error) if diverged(&error) => Fitted { student: student.clone(), soft: f64::NAN },
+                fitted => fitted.map_err(|error| error.at(&unit.name))?,
+            };
             let hard = task.error_of(&fitted.student);
             drop(task);
             let better = hard <= before;
@@ -109,12 +109,22 @@ pub(super) fn reconstruct(
             if better {
                 student = fitted.student;
             }
+            values.retain(|(_, value)| value.is_finite());
             progress.unit(index + 1, units.len(), &values);
             progress.checkpoint(index + 1, &student)?;
         }
         quantized.advance(&student.network, unit, &mut student.tap());
     }
     Ok(student)
+}
+
+/// Whether a fit went beyond what numbers hold: the unit then stays as it came.
+fn diverged(error: &QuantError) -> bool {
+    match error {
+        QuantError::Grid(_) | QuantError::NotFinite { .. } => true,
+        QuantError::At { source, .. } => diverged(source),
+        _ => false,
+    }
 }
 
 /// The nodes before a unit that nodes after it read.

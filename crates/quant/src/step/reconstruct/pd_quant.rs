@@ -63,7 +63,7 @@ impl Default for PdQuantConfig {
 /// min_{V,s}  L_qdrop + prediction_weight * (1 / B) sum_b KL(softmax(z / T) || softmax(z~ / T))
 /// ```
 /// `z`: the teacher's logits; `z~`: those of the quantized block followed by the rest of the network in floating point,
-/// on what the student passes to the block.
+/// on the same mixed inputs as the reconstruction term.
 ///
 /// # Range
 /// As [`QDrop`](super::QDrop); the error that must not rise is the block's alone, so that a block whose prediction is

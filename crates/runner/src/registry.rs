@@ -1,7 +1,7 @@
 //! Every plugin that the program knows.
 
 use blindfold_distill::Loss;
-use blindfold_quant::Families;
+use blindfold_quant::{Families, FittingStep, NumberFormat, Pass, Quantizer, RangeEstimator};
 use blindfold_synth::{ImageSource, StatisticsLoss};
 use blindfold_zoo::architecture::{self, Architecture};
 use blindfold_zoo::{ConfigError, Entry, Family};
@@ -22,7 +22,7 @@ pub struct Registry {
     pub sources: Family<dyn ImageSource>,
     /// Distances of batch-norm statistics.
     pub statistics: Family<dyn StatisticsLoss>,
-    /// Quantizers and range estimators.
+    /// Quantizers, range estimators, number formats, passes, fitting steps, sensitivities.
     pub quant: Families,
     /// Losses of the student.
     pub losses: Family<dyn Loss>,
@@ -53,6 +53,51 @@ impl Registry {
     /// [`ConfigError::Duplicate`] when the name is taken.
     pub fn with_loss(mut self, entry: Entry<dyn Loss>) -> Result<Self, ConfigError> {
         self.losses = self.losses.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one quantizer more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_quantizer(mut self, entry: Entry<dyn Quantizer>) -> Result<Self, ConfigError> {
+        self.quant.quantizers = self.quant.quantizers.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one range estimator more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_range(mut self, entry: Entry<dyn RangeEstimator>) -> Result<Self, ConfigError> {
+        self.quant.ranges = self.quant.ranges.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one number format more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_format(mut self, entry: Entry<dyn NumberFormat>) -> Result<Self, ConfigError> {
+        self.quant.formats = self.quant.formats.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one pass more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_pass(mut self, entry: Entry<dyn Pass>) -> Result<Self, ConfigError> {
+        self.quant.passes = self.quant.passes.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one fitting step more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_step(mut self, entry: Entry<dyn FittingStep>) -> Result<Self, ConfigError> {
+        self.quant.steps = self.quant.steps.with(entry)?;
         Ok(self)
     }
 

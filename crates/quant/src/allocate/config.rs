@@ -14,7 +14,7 @@ use crate::precision::Precision;
 /// [allocate]
 /// sensitivity = "kl"                            # or { kind = "hessian-trace", vectors = 16 }
 /// solver = "dynamic-programming"                # or "integer-program"
-/// budget = { size_bits_per_weight = 4.0 }       # or { bit_operations_per_mac = 16.0 }
+/// budget = { size_bits_per_weight = 4.0 }       # or { bit_operations_per_mac = 16.0 }; absent: `quant.weight_bits`
 /// candidates = [2, 3, 4, 5, 6, 8]
 /// ```
 /// Bits of activations stay as the `[quant]` table has them.
@@ -32,8 +32,9 @@ pub struct AllocateConfig {
     pub bins: usize,
     /// Says how much a layer suffers at each width: a plugin.
     pub sensitivity: PluginChoice,
-    /// What must not be exceeded.
-    pub budget: AllocationBudget,
+    /// What must not be exceeded; absent: as many bits a weight as the `[quant]` table gives to all layers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub budget: Option<AllocationBudget>,
 }
 
 /// Finds the best allocation.
@@ -67,7 +68,7 @@ impl Default for AllocateConfig {
             boundary: false,
             bins: 1 << 18,
             sensitivity: PluginChoice::named("kl"),
-            budget: AllocationBudget::SizeBitsPerWeight(4.0),
+            budget: None,
         }
     }
 }
@@ -88,14 +89,22 @@ impl AllocateConfig {
                 return Err(ConfigError::invalid("candidates", bits, fix));
             }
         }
-        let mean = self.budget.mean();
-        if !(mean > 0.0 && mean.is_finite()) {
-            return Err(ConfigError::invalid(self.budget.key(), mean, "write a positive number"));
+        if let Some(budget) = self.budget.filter(|budget| !(budget.mean() > 0.0 && budget.mean().is_finite())) {
+            return Err(ConfigError::invalid(budget.key(), budget.mean(), "write a positive number"));
         }
         if self.bins == 0 {
             return Err(ConfigError::invalid("bins", 0, "write at least 1, such as 262144"));
         }
         Ok(())
+    }
+
+    /// The budget, for a network whose `[quant]` table has that precision of weights.
+    pub(super) fn budget_for(&self, weights: Precision) -> Result<AllocationBudget, ConfigError> {
+        let uniform = || weights.bits().map(|bits| AllocationBudget::SizeBitsPerWeight(f64::from(bits)));
+        self.budget.or_else(uniform).ok_or_else(|| {
+            let fix = "with weights in fp32 there is no size to keep to: write { size_bits_per_weight = 4.0 }";
+            ConfigError::invalid("budget", "nothing", fix)
+        })
     }
 
     /// The candidates, ascending and each once.
@@ -151,7 +160,10 @@ mod tests {
         .unwrap();
         assert_eq!(config.sensitivity, PluginChoice::named("hessian-trace").with("vectors", 16));
         assert_eq!((config.solver, config.boundary), (AllocationSolver::IntegerProgram, true));
-        assert_eq!(config.budget, AllocationBudget::BitOperationsPerMac(16.0));
+        assert_eq!(config.budget, Some(AllocationBudget::BitOperationsPerMac(16.0)));
+        let absent = AllocateConfig::default();
+        assert_eq!(absent.budget_for(Precision::Int(3)).unwrap(), AllocationBudget::SizeBitsPerWeight(3.0));
+        assert!(absent.budget_for(Precision::Float).is_err());
         assert_eq!(config.widths(), [2, 4, 8]);
         config.validate().unwrap();
         for config in [config, AllocateConfig::default()] {

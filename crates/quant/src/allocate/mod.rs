@@ -94,7 +94,7 @@ pub fn allocate(
         check_images(&images, &network)?;
     }
     let costs = LayerCost::of_layers(&network, &plan, &layers);
-    let limit = Limit::new(config.budget, &layers, &costs)?;
+    let limit = Limit::new(config.budget_for(quant.weight_bits)?, &layers, &costs)?;
 
     let request = SensitivityRequest { network: &network, layers: &layers, images, seed, progress };
     let table = member.measure(request)?;

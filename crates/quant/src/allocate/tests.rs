@@ -13,7 +13,7 @@ fn quant(protocol: Protocol) -> QuantConfig {
 }
 
 fn config(sensitivity: &str, budget: AllocationBudget) -> AllocateConfig {
-    AllocateConfig { sensitivity: PluginChoice::named(sensitivity), budget, ..AllocateConfig::default() }
+    AllocateConfig { sensitivity: PluginChoice::named(sensitivity), budget: Some(budget), ..AllocateConfig::default() }
 }
 
 fn run(config: &AllocateConfig, teacher: &Network, quant: &QuantConfig) -> Result<Allocation, QuantError> {

@@ -3,8 +3,10 @@
 //! ```text
 //! Prepared -> Subject                     the student, and where its page goes
 //! Subject -> Comparison -> AnalysisReport -> analysis.md, *.csv, overview.svg, histograms/
+//! Prepared -> weights.md, channel-bits.md   Allocation -> frontier.svg
 //! ```
 
+mod frontier;
 mod histogram;
 mod overview;
 mod page;
@@ -12,6 +14,9 @@ mod report;
 mod style;
 mod subject;
 mod tables;
+mod weights;
 
+pub(crate) use frontier::frontier;
 pub(crate) use report::AnalysisReport;
 pub(crate) use subject::Subject;
+pub(crate) use weights::write_weights;

@@ -21,7 +21,8 @@ pub(super) fn page(report: &AnalysisReport) -> String {
     text += &ranking(report);
     text += "\n## Layer by layer\n\n![error of each layer's output](overview.svg)\n\n";
     text += &layers(&report.layers);
-    text += "\nFull precision: layers.csv, enable-one.csv, disable-one.csv. Values with their grids: histograms/.\n";
+    text += "\nFull precision: layers.csv, enable-one.csv, disable-one.csv. Values with their grids: histograms/. How the weights of each \
+             layer are distributed, and what other number formats would cost them: weights.md; bits by channel: channel-bits.md.\n";
     text
 }
 

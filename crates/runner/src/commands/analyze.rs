@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::exp::rename;
 use super::{Place, print};
-use crate::analysis::{AnalysisReport, Subject};
+use crate::analysis::{AnalysisReport, Subject, write_weights};
 use crate::config::Experiment;
 use crate::pipeline::quantized;
 use crate::record::Console;
@@ -63,6 +63,7 @@ pub(super) fn analyze(registry: Registry, args: &AnalyzeArgs) -> Result<ExitCode
         return Ok(stopped());
     };
     report.write(&subject.folder)?;
+    write_weights(&prepared, config.quant.weight_bits.bits(), &subject.folder)?;
     if args.json {
         let mut value = serde_json::to_value(&report)?;
         value["folder"] = subject.folder.display().to_string().into();

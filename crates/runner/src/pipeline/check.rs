@@ -50,6 +50,12 @@ pub(super) fn check_images(context: &Context, config: &RunConfig, network: &Netw
 /// Whether the network can be rewritten, planned and fitted as the configuration says.
 pub(super) fn check_quantization(context: &Context, config: &RunConfig, network: &Network) -> Result<Plan> {
     fitting_steps(context, config)?;
+    if let Some(table) = &config.allocate {
+        table.validate().map_err(|error| error.within("allocate"))?;
+        let choice = &table.sensitivity;
+        let built = context.registry.quant.sensitivities.build(&choice.kind, choice.options.clone());
+        built.map_err(|error| error.within("allocate.sensitivity"))?;
+    }
     let (_, plan) = rewritten(context, &config.quant, network)?;
     Ok(plan)
 }

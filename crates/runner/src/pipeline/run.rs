@@ -17,6 +17,7 @@ use super::images::{MadeImages, make};
 use super::keeper::FolderKeeper;
 use super::quantize::{Done, Quantize};
 use super::stage::{Judge, Progressed, Verdict};
+use crate::analysis::frontier;
 use crate::config::RunConfig;
 use crate::record::{
     OpenRequest, Opened, Phase, Record, Recorder, RunFolder, RunIdentity, Sample, Summary, build_sinks, config_hash,
@@ -186,6 +187,7 @@ fn live(
         folder.write("allocation.md", allocation.to_markdown().as_bytes())?;
         folder.write("allocation.csv", allocation.to_csv().as_bytes())?;
         folder.write("frontier.csv", allocation.frontier.to_csv().as_bytes())?;
+        folder.write("frontier.svg", frontier(&label, &allocation)?.as_bytes())?;
     }
     let first = made.images.tensor(0..made.images.len().min(config.evaluation.batch), device);
     folder.write("audit.md", Audit::of(&student, Some(first.clone()))?.to_markdown().as_bytes())?;
@@ -249,7 +251,7 @@ fn summary(
 ) -> Summary {
     let latest: Option<Verdict> = progressed.latest;
     let quant = &config.quant;
-    let weight_bits = match config.allocate.as_ref().map(|table| table.budget) {
+    let weight_bits = match config.allocate.as_ref().and_then(|table| table.budget) {
         Some(AllocationBudget::SizeBitsPerWeight(mean)) => mean.to_string(),
         Some(AllocationBudget::BitOperationsPerMac(mean)) => format!("({mean} bit operations a MAC)"),
         None => quant.weight_bits.to_string(),

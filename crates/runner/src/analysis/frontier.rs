@@ -40,11 +40,9 @@ pub(crate) fn frontier(title: &str, allocation: &Allocation) -> Result<String> {
         write(canvas, title, (20, 22), 18, INK, HPos::Left)?;
         let axis = format!("sensitivity `{}` (log scale) over {unit}", allocation.sensitivity_name);
         write(canvas, axis, (20, 46), 12, SOFT, HPos::Left)?;
-        for (name, colour, x) in [
-            ("frontier", WEIGHTS, 20),
-            ("all layers the same bits", ACTIVATIONS, 110),
-            ("chosen", BOTH, 290),
-        ] {
+        for (name, colour, x) in
+            [("frontier", WEIGHTS, 20), ("all layers the same bits", ACTIVATIONS, 110), ("chosen", BOTH, 290)]
+        {
             canvas.draw(&Circle::new((x + 6, 69), 4, colour.filled()))?;
             write(canvas, name, (x + 18, 69), 12, INK, HPos::Left)?;
         }

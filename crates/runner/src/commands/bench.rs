@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use anyhow::Result;
 use blindfold_distill::{StudentConfig, StudentTrainer};
-use blindfold_quant::{Plan, Precision, QuantConfig, QuantizedNetwork};
+use blindfold_quant::{FitRequest, Plan, Precision, QuantConfig, QuantizedNetwork, Silent};
 use blindfold_synth::{ImageSet, NoProgress, Request};
-use blindfold_zoo::{Normalization, fold_batch_norms};
+use blindfold_zoo::{Network, Normalization, fold_batch_norms};
+use burn::tensor::{Device, Tensor};
 use clap::Args;
 
 use super::{Place, print};
@@ -86,6 +87,13 @@ pub(super) fn bench(registry: Registry, args: &BenchArgs) -> Result<ExitCode> {
     let fit: StudentConfig = toml::from_str(
         "epochs = 1000\nbatch = 128\nlog_every = 0\n[[loss]]\nkind = 'kl'\ntemperature = 20.0\n[[loss]]\nkind = 'cross-entropy'\ntarget = 'teacher-argmax'\n",
     )?;
+    let squant = context.registry.quant.steps.build("squant", toml::Table::new())?;
+    let zeros = images_of(&network, device);
+    let rounding = median(args.repeat, || {
+        let request = FitRequest { teacher: &network, images: &zeros, seed: 1, progress: &mut Silent };
+        squant.fit(request, student.clone())?;
+        Ok(())
+    })?;
     let mut trainer = StudentTrainer::new(network.clone(), student, noise(256)?, fit, &context.registry.losses, 1)?;
     trainer.step()?;
     let distill = median(args.repeat, || {
@@ -100,6 +108,7 @@ pub(super) fn bench(registry: Registry, args: &BenchArgs) -> Result<ExitCode> {
             "evaluation_images_per_s": images_per_s,
             "zeroq_step_ms": 1e3 * zeroq,
             "distill_step_ms": 1e3 * distill,
+            "squant_ms": 1e3 * rounding,
             "device": context.device.name,
             "threads": threads,
         });
@@ -109,8 +118,15 @@ pub(super) fn bench(registry: Registry, args: &BenchArgs) -> Result<ExitCode> {
         print(&format!("  evaluation             {images_per_s:8.0} images/s\n"));
         print(&format!("  ZeroQ step, batch 64   {:8.1} ms\n", 1e3 * zeroq));
         print(&format!("  distill step, 128      {:8.1} ms\n", 1e3 * distill));
+        print(&format!("  SQuant, all weights    {:8.1} ms\n", 1e3 * rounding));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// One image of zeros, for steps that look at none.
+fn images_of(network: &Network, device: &Device) -> Tensor<4> {
+    let [channels, height, width] = network.input_shape();
+    Tensor::zeros([1, channels, height, width], device)
 }
 
 fn median(repeat: usize, mut run: impl FnMut() -> Result<()>) -> Result<f64> {

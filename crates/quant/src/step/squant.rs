@@ -144,7 +144,7 @@ mod tests {
     use crate::granularity::Granularity;
     use crate::plan::{Plan, PluginChoice, Protocol, QuantConfig};
     use crate::precision::Precision;
-    use crate::testing::{images, resnet20, small};
+    use crate::testing::{images, small};
 
     fn student(network: Network, bits: u8, change: impl Fn(&mut QuantConfig)) -> QuantizedNetwork {
         let mut config = QuantConfig { weight_bits: Precision::Int(bits), ..Default::default() };

@@ -11,7 +11,7 @@ mod histogram;
 mod overview;
 mod page;
 mod report;
-mod style;
+pub(crate) mod style;
 mod subject;
 mod tables;
 mod weights;

@@ -6,22 +6,22 @@ use plotters::prelude::{DrawingArea, IntoDrawingArea, IntoFont, RGBColor, SVGBac
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 const FONT: &str = "Helvetica, Arial, sans-serif";
-pub(super) const INK: RGBColor = RGBColor(34, 34, 34);
-pub(super) const SOFT: RGBColor = RGBColor(110, 110, 110);
-pub(super) const LINES: RGBColor = RGBColor(232, 232, 232);
+pub(crate) const INK: RGBColor = RGBColor(34, 34, 34);
+pub(crate) const SOFT: RGBColor = RGBColor(110, 110, 110);
+pub(crate) const LINES: RGBColor = RGBColor(232, 232, 232);
 /// Blue, vermilion and green of Okabe and Ito, Color Universal Design, 2008.
-pub(super) const WEIGHTS: RGBColor = RGBColor(0, 114, 178);
-pub(super) const ACTIVATIONS: RGBColor = RGBColor(213, 94, 0);
-pub(super) const BOTH: RGBColor = RGBColor(0, 158, 115);
+pub(crate) const WEIGHTS: RGBColor = RGBColor(0, 114, 178);
+pub(crate) const ACTIVATIONS: RGBColor = RGBColor(213, 94, 0);
+pub(crate) const BOTH: RGBColor = RGBColor(0, 158, 115);
 
 /// A picture under way, in pixels from its upper left corner.
-pub(super) type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(crate) type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// The outcome of drawing a part.
-pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
+pub(crate) type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 /// A picture of that size as SVG.
-pub(super) fn svg(what: &str, size: (u32, u32), draw: impl FnOnce(&Canvas<'_>) -> Drawn) -> Result<String> {
+pub(crate) fn svg(what: &str, size: (u32, u32), draw: impl FnOnce(&Canvas<'_>) -> Drawn) -> Result<String> {
     let mut svg = String::new();
     {
         let canvas = SVGBackend::with_string(&mut svg, size).into_drawing_area();
@@ -34,7 +34,7 @@ pub(super) fn svg(what: &str, size: (u32, u32), draw: impl FnOnce(&Canvas<'_>) -
 }
 
 /// Writes a line of text whose middle is at that height and whose left end, middle or right end is at that place.
-pub(super) fn write(
+pub(crate) fn write(
     canvas: &Canvas<'_>,
     text: impl Into<String>,
     at: (i32, i32),
@@ -47,7 +47,7 @@ pub(super) fn write(
 }
 
 /// The multiples of 1, 2 or 5 times a power of ten from `low` to `high`, about `wanted` of them.
-pub(super) fn ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
+pub(crate) fn ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
     let rough = (high - low) / wanted.max(1) as f64;
     if !(rough > 0.0 && rough.is_finite()) {
         return vec![low];
@@ -60,7 +60,7 @@ pub(super) fn ticks(low: f64, high: f64, wanted: usize) -> Vec<f64> {
 }
 
 /// Three significant digits, without trailing zeros.
-pub(super) fn number(value: f64) -> String {
+pub(crate) fn number(value: f64) -> String {
     let size = value.abs();
     if size == 0.0 {
         return "0".to_owned();

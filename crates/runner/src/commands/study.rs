@@ -28,6 +28,9 @@ pub(super) struct StudyArgs {
     /// At most this seed.
     #[arg(long, value_name = "N")]
     max_seed: Option<u64>,
+    /// The list of studies as JSON.
+    #[arg(long, conflicts_with = "study")]
+    json: bool,
     /// Print what would run, and stop.
     #[arg(long)]
     dry_run: bool,
@@ -44,8 +47,16 @@ pub(super) struct StudyArgs {
 pub(super) fn study(registry: Registry, args: &StudyArgs) -> Result<ExitCode> {
     let project = Project::find(args.place.out.clone())?;
     let Some(name) = &args.study else {
-        for name in study_names(&project)? {
-            print(&format!("{name}  {}\n", Study::read(&project, &name)?.summary));
+        let read = |name: String| Study::read(&project, &name).map(|study| (name, study.summary));
+        let studies: Vec<(String, String)> = study_names(&project)?.into_iter().map(read).collect::<Result<_>>()?;
+        if args.json {
+            let rows: Vec<_> =
+                studies.iter().map(|(name, summary)| serde_json::json!({ "name": name, "summary": summary })).collect();
+            print(&format!("{}\n", serde_json::to_string_pretty(&rows)?));
+            return Ok(ExitCode::SUCCESS);
+        }
+        for (name, summary) in studies {
+            print(&format!("{name}  {summary}\n"));
         }
         return Ok(ExitCode::SUCCESS);
     };

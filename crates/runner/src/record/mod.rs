@@ -43,6 +43,7 @@ pub use git::Git;
 pub use glossary::{GLOSSARY, Metric, describe, glossary_markdown};
 pub use history::{METRICS_FILE, equal_but_time, read_history};
 pub use line::{Phase, Record};
+pub(crate) use plot::PALETTE;
 pub use plot::plot;
 pub use recorder::{Recorder, rebuild};
 pub use run_info::{RunIdentity, RunInfo, Status, Versions};

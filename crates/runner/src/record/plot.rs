@@ -20,7 +20,7 @@ const INK: RGBColor = RGBColor(34, 34, 34);
 const SOFT: RGBColor = RGBColor(110, 110, 110);
 const GRID: RGBColor = RGBColor(232, 232, 232);
 /// Told apart under the common colour-vision deficiencies: Okabe and Ito, Color Universal Design, 2008.
-const PALETTE: [RGBColor; 7] = [
+pub(crate) const PALETTE: [RGBColor; 7] = [
     RGBColor(0, 114, 178),
     RGBColor(213, 94, 0),
     RGBColor(0, 158, 115),

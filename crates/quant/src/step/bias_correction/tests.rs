@@ -1,0 +1,164 @@
+use blindfold_zoo::{Layer, Taps};
+use burn::tensor::TensorData;
+
+use super::super::Silent;
+use super::*;
+use crate::architectures::{build, mobile};
+use crate::families::Families;
+use crate::output_shift::absorbing_norm;
+use crate::pass::Rewritten;
+use crate::plan::{Plan, Protocol, QuantConfig};
+use crate::precision::Precision;
+use crate::testing::{images, small};
+
+fn step(mode: CorrectionMode) -> BiasCorrection {
+    BiasCorrection::new(BiasCorrectionConfig { mode, batch: 3, ..Default::default() }).unwrap()
+}
+
+fn plan(network: &Network, protocol: Protocol, bits: u8) -> Plan {
+    let (weight_bits, activation_bits) = (Precision::Int(bits), Precision::Int(4));
+    let config = QuantConfig { protocol, weight_bits, activation_bits, ..Default::default() };
+    Plan::new(&config, network, &Families::builtin()).unwrap()
+}
+
+fn fit(
+    step: &BiasCorrection,
+    teacher: &Network,
+    images: &Tensor<4>,
+    student: QuantizedNetwork,
+) -> Result<QuantizedNetwork, QuantError> {
+    step.fit(FitRequest { teacher, images, seed: 1, progress: &mut Silent }, student)
+}
+
+/// Means of what weighted layers and batch norms give, before it is quantized.
+#[derive(Default)]
+struct Means(BTreeMap<String, ChannelStatistics>);
+
+impl Tap for Means {
+    fn output(&mut self, site: Site<'_>, output: Tensor<4>) -> Tensor<4> {
+        self.0.entry(site.node.name.clone()).or_default().see(&output);
+        output
+    }
+}
+
+/// The largest error of a mean at the places that a correction reaches: behind the batch norm that has it, or at
+/// the layer.
+fn mean_error(teacher: &Network, student: &QuantizedNetwork, images: &Tensor<4>) -> f64 {
+    let (mut expected, mut found) = (Means::default(), Means::default());
+    teacher.run(images.clone(), &mut expected);
+    student.network.run(images.clone(), &mut Taps(vec![&mut found, &mut student.tap()]));
+    let places = weighted(&student.network).map(|id| absorbing_norm(&student.network, id).unwrap_or(id));
+    places
+        .map(|id| {
+            let name = &student.network.node(id).name;
+            let pairs = expected.0[name].mean().iter().zip(found.0[name].mean());
+            pairs.fold(0.0f64, |worst, (a, b)| worst.max((a - b).abs()))
+        })
+        .fold(0.0, f64::max)
+}
+
+#[test]
+fn on_the_images_used_every_layer_gets_the_teachers_means() {
+    for network in [small(23), mobile(23), build("densenet-bc", "depth = 10", 23)] {
+        for protocol in [Protocol::Gdfq, Protocol::Brecq] {
+            let plan = plan(&network, protocol, 3);
+            let teacher = plan.prepare(network.clone()).unwrap().frozen();
+            let x = images(&network, 8, 6);
+            let student = QuantizedNetwork::calibrate(network.clone(), plan, std::iter::once(x.clone())).unwrap();
+            let before = mean_error(&teacher, &student, &x);
+            let after = fit(&step(CorrectionMode::Empirical), &teacher, &x, student).unwrap();
+            let error = mean_error(&teacher, &after, &x);
+            assert!(before > 1e-2 && error < 1e-5, "{} {protocol}: {before} {error}", network.name());
+        }
+    }
+}
+
+#[test]
+fn it_needs_images_and_finite_outputs() {
+    let network = small(24);
+    let plan = plan(&network, Protocol::Gdfq, 4);
+    let x = images(&network, 4, 6);
+    let student = QuantizedNetwork::calibrate(network.clone(), plan, std::iter::once(x.clone())).unwrap();
+    let step = step(CorrectionMode::Empirical);
+    assert!(step.needs_images() && step.stage() == Stage::Network);
+    let none = Tensor::<4>::from_data(TensorData::new(Vec::<f32>::new(), [0, 3, 12, 12]), &network.device());
+    assert!(matches!(fit(&step, &network, &none, student.clone()), Err(QuantError::NoImages)));
+    let error = fit(&step, &network, &(x * f32::NAN), student).unwrap_err().to_string();
+    assert!(error.starts_with("`conv1`") && error.contains("NaN"), "{error}");
+}
+
+/// Two convolutions of which the second reads `ReLU(N(beta, gamma^2))`; its means are those of the closed form.
+#[test]
+fn the_analytic_correction_is_the_formula() {
+    let network = small(25);
+    let plan = plan(&network, Protocol::Gdfq, 2);
+    let student = QuantizedNetwork::with_weights(network.clone(), plan).unwrap();
+    let step = step(CorrectionMode::Analytic);
+    assert!(!step.needs_images() && step.stage() == Stage::Weights);
+    let after = fit(&step, &network, &images(&network, 1, 1), student.clone()).unwrap();
+    let norm = |network: &Network, name: &str| match &network.node(network.find(name).unwrap()).layer {
+        Layer::BatchNorm2d(norm) => norm.clone(),
+        _ => panic!("{name}"),
+    };
+    let host = |values: Tensor<1>| values.into_data().iter::<f32>().map(f64::from).collect::<Vec<f64>>();
+    let reads = norm(&network, "layer1.0.bn1");
+    let means: Vec<f64> = host(reads.beta.val())
+        .into_iter()
+        .zip(host(reads.gamma.val()))
+        .map(|(beta, gamma)| {
+            let steps = (-8000..8000).map(|index| (f64::from(index) + 0.5) * 1e-3);
+            let density = |z: f64| (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
+            steps.map(|z| (beta + gamma * z).max(0.0) * density(z) * 1e-3).sum()
+        })
+        .collect();
+    let layers = student.weight_tensors().unwrap();
+    let layer = layers.iter().find(|layer| layer.name == "layer1.0.conv2").unwrap();
+    let quantized = layer.quantized().unwrap();
+    let (old, new) = (norm(&network, "layer1.0.bn2"), norm(&after.network, "layer1.0.bn2"));
+    let moved = host(new.running_mean.val() - old.running_mean.val());
+    for (output, moved) in moved.into_iter().enumerate() {
+        let expected: f64 = (0..8 * 9)
+            .map(|place| {
+                let index = output * 72 + place;
+                f64::from(quantized[index] - layer.values[index]) * means[place / 9]
+            })
+            .sum();
+        assert!((moved - expected).abs() < 1e-4, "{output}: the mean moves by {moved}, not {expected}");
+    }
+    let same = |name: &str| host(norm(&network, name).running_mean.val());
+    assert_eq!(same("bn1"), host(norm(&after.network, "bn1").running_mean.val()), "images have mean 0");
+}
+
+/// The same corrections for a folded network and its moments: `W' = scale W`, so that `b' -= scale c`.
+#[test]
+fn folding_first_gives_the_same_corrections() {
+    let network = small(26);
+    let rewritten = Rewritten::new(network.clone()).folded();
+    let step = step(CorrectionMode::Analytic);
+    let x = images(&network, 1, 1);
+    let apart = QuantizedNetwork::with_weights(network.clone(), plan(&network, Protocol::Gdfq, 2)).unwrap();
+    let apart = fit(&step, &network, &x, apart).unwrap().network;
+    let folded_plan = plan(&rewritten.network, Protocol::Gdfq, 2);
+    let mut folded = QuantizedNetwork::with_weights(rewritten.network.clone(), folded_plan).unwrap();
+    let refused = fit(&step, &rewritten.network, &x, folded.clone()).unwrap_err().to_string();
+    assert!(refused.contains("without any batch norm"), "{refused}");
+    folded.moments = rewritten.moments;
+    let folded = fit(&step, &rewritten.network, &x, folded).unwrap().network;
+    let apart = blindfold_zoo::fold_batch_norms(apart);
+    for id in weighted(&folded) {
+        let bias = |network: &Network| HostLayer::of(network.node(id)).unwrap().bias.unwrap();
+        for (a, b) in bias(&apart).into_iter().zip(bias(&folded)) {
+            assert!((a - b).abs() < 1e-4, "{}: {a} {b}", folded.node(id).name);
+        }
+    }
+}
+
+#[test]
+fn without_a_quantized_layer_nothing_is_corrected() {
+    let network = small(27);
+    let float = QuantConfig { weight_bits: Precision::Float, ..Default::default() };
+    let plan = Plan::new(&float, &network, &Families::builtin()).unwrap();
+    let student = QuantizedNetwork::with_weights(network.clone(), plan).unwrap();
+    let after = fit(&step(CorrectionMode::Analytic), &network, &images(&network, 1, 1), student).unwrap();
+    assert_eq!(after.network.content_hash(), network.content_hash());
+}

@@ -77,5 +77,10 @@ mod tests {
         check("format", format::BUILTIN);
         check("pass", pass::BUILTIN);
         check("allocate/sensitivity", allocate::sensitivity::BUILTIN);
+        let reconstruct = ["adaround", "brecq", "activation-steps", "qdrop", "pd-quant", "genie-m", "admm"];
+        let (within, beside): (Vec<_>, Vec<_>) =
+            step::BUILTIN.iter().copied().partition(|entry| reconstruct.contains(&entry.name));
+        check("step", &beside);
+        check("step/reconstruct", &within);
     }
 }

@@ -57,6 +57,21 @@ study *ARGS:
 compare *ARGS:
     {{ blindfold }} compare "$@"
 
+# The leaderboard, and from it all tables and figures: `just tables`, `just tables --check`, `just tables --import FOLDER`
+[group('results')]
+tables *ARGS:
+    {{ blindfold }} tables "$@"
+
+# A metric over time, in the terminal: `just plot cifar10-w4a4 --tag loss/kl`, with --svg into a file
+[group('results')]
+plot *ARGS:
+    {{ blindfold }} plot "$@"
+
+# One page of HTML about a run: `just report cifar10-w4a4/zeroq-kd/seed-1`
+[group('results')]
+report *ARGS:
+    {{ blindfold }} report "$@"
+
 # Which layer costs how much, weights or activations: `just analyze cifar10-w4a4 --method brecq`
 [group('results')]
 analyze NAME *ARGS:
@@ -95,6 +110,23 @@ check: && test
     cargo clippy --release --workspace --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --release --workspace --no-deps
     if command -v cargo-deny >/dev/null; then cargo deny check; else echo "cargo-deny is not installed: skipped"; fi
+
+# A loss inside this repository, from the template: `just new-loss my-loss`
+[group('development')]
+new-loss NAME:
+    {{ blindfold }} new loss "$1"
+    cargo fmt -p blindfold-distill
+
+# The JSON schema by which editors complete and check the TOML files: configs/schema.json
+[group('development')]
+schema:
+    {{ blindfold }} config --schema > configs/schema.json.new
+    mv configs/schema.json.new configs/schema.json
+
+# A shell's completion script: `just completions bash`
+[group('development')]
+completions SHELL:
+    @{{ blindfold }} completions "$1"
 
 # Speed against PyTorch on the same machine
 [group('development')]

@@ -25,3 +25,11 @@ pub(crate) fn listen() {
 pub(crate) fn asked() -> bool {
     ASKED.load(Ordering::SeqCst)
 }
+
+/// Stops as after one Ctrl-C when standard input ends: whoever started this process has closed it, or is gone.
+pub(crate) fn stop_with_stdin() {
+    std::thread::spawn(|| {
+        let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+        ASKED.store(true, Ordering::SeqCst);
+    });
+}

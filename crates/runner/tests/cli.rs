@@ -34,6 +34,7 @@ fn wrong_input_ends_with_2_and_says_what_to_do() {
         (vec!["data", "verify", "cifar10"], "blindfold data fetch cifar10"),
         (vec!["exp", "cifar10-w8a8"], "blindfold teacher fetch resnet20-cifar10"),
         (vec!["compare", "no-such-runs"], "blindfold exp no-such-runs"),
+        (vec!["tables", "--import", "/nonexistent"], "there is no such folder"),
         (vec!["nonsense"], "unrecognized subcommand"),
         (vec!["exp", "shapes10-w4a8", "--set", "evaluation.every=0"], "`evaluation.every`: 0 is not valid"),
         (vec!["exp", "shapes10-w4a8", "--set", "data.limit=0"], "`data.limit`: 0 is not valid"),
@@ -150,12 +151,34 @@ fn the_glossary_page_is_the_program_s() {
 fn every_tag_that_a_run_writes_stands_in_the_glossary() {
     let bench = Bench::new();
     assert_eq!(text(&bench.run(&["exp", "small", "--out", "a"])).0, Some(0));
-    for method in ["zeroq", "zeroq-kd", "real"] {
+    let mut tags = std::collections::BTreeSet::new();
+    for method in ["zeroq", "zeroq-kd", "brecq", "real"] {
         let path = bench.folder_of("a", method).join("metrics.jsonl");
         for record in blindfold::record::read_history(&path).unwrap() {
             for tag in record.values.keys() {
                 assert!(blindfold::record::describe(tag).is_some(), "{tag} of {method} is not in the glossary");
+                tags.insert(tag.split('/').next().unwrap().to_owned());
             }
+        }
+    }
+    let groups = ["fit", "loss", "lr", "perf", "quant", "student", "synth", "teacher", "train"];
+    assert_eq!(tags.iter().map(String::as_str).collect::<Vec<_>>(), groups, "every kind of tag is among them");
+}
+
+#[test]
+fn every_column_that_an_analysis_writes_is_explained() {
+    let bench = Bench::new();
+    let (code, _, stderr) = text(&bench.run(&["analyze", "small", "--method", "zeroq", "--out", "a", "--images", "4"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    let page = std::fs::read_to_string(repository().join("docs/analysis.md")).unwrap();
+    let folder = bench.folder.path().join("a/analysis/small/zeroq/seed-1");
+    for file in ["layers.csv", "enable-one.csv", "disable-one.csv"] {
+        let table = std::fs::read_to_string(folder.join(file)).unwrap();
+        for column in table.lines().next().unwrap().split(',') {
+            // MSE, relative MSE, SQNR and cosine of the three modes are explained together.
+            let modes = ["weights_only_", "activations_only_", "both_"];
+            let explained = modes.iter().any(|mode| column.starts_with(mode)) || page.contains(&format!("`{column}`"));
+            assert!(explained, "{column} of {file} is not in docs/analysis.md");
         }
     }
 }

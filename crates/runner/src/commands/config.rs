@@ -7,15 +7,16 @@ use clap::Args;
 use toml::{Table, Value};
 
 use super::print;
-use crate::Project;
 use crate::config::{Experiment, RunConfig, Wishes};
 use crate::record::differences;
+use crate::{Project, Registry, schema};
 
 /// Arguments of `config`.
 #[derive(Debug, Args)]
 pub(super) struct ConfigArgs {
     /// An experiment of configs/, or the path of a TOML file.
-    experiment: String,
+    #[arg(required_unless_present = "schema")]
+    experiment: Option<String>,
     /// The method; the experiment's first where none is given.
     #[arg(long)]
     method: Option<String>,
@@ -34,11 +35,18 @@ pub(super) struct ConfigArgs {
     /// Only what differs from this experiment (or EXPERIMENT:METHOD).
     #[arg(long, value_name = "OTHER")]
     diff: Option<String>,
+    /// Print the JSON schema of the files, with the keys of all plugins, for editors: configs/schema.json.
+    #[arg(long, conflicts_with = "experiment")]
+    schema: bool,
 }
 
-pub(super) fn config(args: &ConfigArgs) -> Result<ExitCode> {
+pub(super) fn config(registry: &Registry, args: &ConfigArgs) -> Result<ExitCode> {
+    let Some(name) = &args.experiment else {
+        print(&format!("{}\n", serde_json::to_string_pretty(&schema(registry))?));
+        return Ok(ExitCode::SUCCESS);
+    };
     let project = Project::find(None)?;
-    let own = resolve(&project, &args.experiment, args.method.as_deref(), args)?;
+    let own = resolve(&project, name, args.method.as_deref(), args)?;
     let own = table(&own)?;
     match &args.diff {
         None => print(&toml::to_string_pretty(&own)?),

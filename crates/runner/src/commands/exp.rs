@@ -148,18 +148,7 @@ pub(super) fn rename(name: &mut String, wishes: Wishes<'_>) {
         name.push('+');
         name.push_str(&set);
     }
-    if name.len() > 100 {
-        let digest = crate::record::config_hash(&toml::Table::from_iter([(
-            "name".to_owned(),
-            toml::Value::String(name.clone()),
-        )]));
-        let mut end = 80;
-        while !name.is_char_boundary(end) {
-            end -= 1;
-        }
-        name.truncate(end);
-        name.push_str(&format!("+{}", &digest[..12]));
-    }
+    crate::study::shorten(name);
 }
 
 pub(super) fn stopped(arguments: &[String]) -> ExitCode {

@@ -4,14 +4,21 @@ mod analyze;
 mod bench;
 mod bounds;
 mod compare;
+mod completions;
 mod config;
 mod data;
 mod describe;
 mod doctor;
 mod exp;
 mod list;
+mod new;
+mod plot;
 mod rebuild;
+mod report;
+mod selection;
 mod study;
+mod tables;
+mod tags;
 mod teacher;
 
 use std::ffi::OsString;
@@ -19,7 +26,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use tracing_subscriber::Layer;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt;
@@ -49,7 +56,7 @@ enum Command {
     List(list::ListArgs),
     /// Describe an experiment, a method or a plugin: summary, source, keys with defaults.
     Describe(describe::DescribeArgs),
-    /// Print the resolved configuration of a run.
+    /// Print the resolved configuration of a run, or the JSON schema of the files.
     Config(config::ConfigArgs),
     /// Data sets: list, fetch, verify, where.
     Data(data::DataArgs),
@@ -61,14 +68,24 @@ enum Command {
     Bounds(bounds::BoundsArgs),
     /// A table of finished runs.
     Compare(compare::CompareArgs),
+    /// A metric over time, in the terminal and as SVG.
+    Plot(plot::PlotArgs),
+    /// One page of HTML about a run, finished or not, that opens without network.
+    Report(report::ReportArgs),
     /// Run a study: methods x bits x seeds, its tables and figure.
     Study(study::StudyArgs),
+    /// Write the leaderboard, and from it every study's page, tables and figures and results/tables/.
+    Tables(tables::TablesArgs),
     /// Make TensorBoard events and metrics.csv of run folders anew from their metrics.jsonl.
     Rebuild(rebuild::RebuildArgs),
     /// Time the engine: evaluation, one ZeroQ step, one distillation step of ResNet-20.
     Bench(bench::BenchArgs),
     /// Show devices, folders, data and what is missing.
     Doctor(doctor::DoctorArgs),
+    /// Write a plugin from its template, inside Blindfold's own repository.
+    New(new::NewArgs),
+    /// Print a shell's completion script.
+    Completions(completions::CompletionsArgs),
 }
 
 /// Where to compute and where to write.
@@ -114,16 +131,21 @@ fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -
         Command::Exp(args) => exp::exp(registry, &args),
         Command::List(args) => list::list(&registry, &args),
         Command::Describe(args) => describe::describe(&registry, &args),
-        Command::Config(args) => config::config(&args),
+        Command::Config(args) => config::config(&registry, &args),
         Command::Data(args) => data::data(&registry, &args),
         Command::Teacher(args) => teacher::teacher(registry, &args),
         Command::Analyze(args) => analyze::analyze(registry, &args),
         Command::Bounds(args) => bounds::bounds(registry, &args),
         Command::Compare(args) => compare::compare_runs(&args),
+        Command::Plot(args) => plot::plot_runs(&args),
+        Command::Report(args) => report::report_run(&args),
         Command::Study(args) => study::study(registry, &args),
+        Command::Tables(args) => tables::tables(&args),
         Command::Rebuild(args) => rebuild::rebuild(&registry, &args),
         Command::Bench(args) => bench::bench(registry, &args),
         Command::Doctor(args) => doctor::doctor(&registry, &args),
+        Command::New(args) => new::new(&registry, &args),
+        Command::Completions(args) => completions::completions(Cli::command(), &args),
     };
     match result {
         Ok(code) => code,

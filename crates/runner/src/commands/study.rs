@@ -1,14 +1,18 @@
 //! `blindfold study`.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
-use clap::Args;
+use anyhow::Result;
+use clap::{Args, value_parser};
 
 use super::{Place, print};
-use crate::pipeline::{Outcome, ledger_identity, run_once};
-use crate::record::{Console, RunFolder, write_atomic};
-use crate::study::{Cell, Ledger, Study, figure, fill, report, study_names};
+use crate::pipeline::Context;
+use crate::record::Console;
+use crate::study::{
+    Children, Ended, Grid, Job, Row, Selection, Study, Tally, Worker, in_order, passes, show, study_names,
+};
 use crate::{Project, Registry, Usage, interrupt};
 
 /// Arguments of `study`.
@@ -25,126 +29,159 @@ pub(super) struct StudyArgs {
     /// Only this protocol (repeatable).
     #[arg(long = "protocol", value_name = "NAME")]
     protocols: Vec<String>,
+    /// Only these: methods, bits, protocols, AXIS=VALUE, seed=N; of one kind any, of several kinds each.
+    #[arg(long, num_args = 1.., value_name = "METHOD|BITS|AXIS=VALUE")]
+    only: Vec<String>,
     /// At most this seed.
     #[arg(long, value_name = "N")]
     max_seed: Option<u64>,
     /// The list of studies as JSON.
     #[arg(long, conflicts_with = "study")]
     json: bool,
-    /// Print what would run, and stop.
+    /// Print every cell of the grid and whether it is done, cached, running or missing, and stop.
     #[arg(long)]
     dry_run: bool,
+    /// Run so many cells at once, each in a process of its own.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=1024))]
+    jobs: u16,
+    /// Small sizes for a quick look: the [fast] table; results and page go to studies/<name>+fast/ of the results
+    /// folder.
+    #[arg(long)]
+    fast: bool,
     /// Run nothing: write the tables and the figure of what is finished.
     #[arg(long)]
     tables: bool,
     /// Move runs of another configuration aside and do them again.
     #[arg(long)]
     fresh: bool,
+    /// Run this one cell, named as in its run folder, and print a line of JSON that says how it ended.
+    #[arg(long, hide = true, value_name = "EXPERIMENT/METHOD/seed-N")]
+    cell: Option<String>,
+    /// Stop as on Ctrl-C when standard input ends.
+    #[arg(long, hide = true, requires = "cell")]
+    leash: bool,
     #[command(flatten)]
     place: Place,
 }
 
 pub(super) fn study(registry: Registry, args: &StudyArgs) -> Result<ExitCode> {
     let project = Project::find(args.place.out.clone())?;
-    let Some(name) = &args.study else {
-        let read = |name: String| Study::read(&project, &name).map(|study| (name, study.summary));
-        let studies: Vec<(String, String)> = study_names(&project)?.into_iter().map(read).collect::<Result<_>>()?;
-        if args.json {
-            let rows: Vec<_> =
-                studies.iter().map(|(name, summary)| serde_json::json!({ "name": name, "summary": summary })).collect();
-            print(&format!("{}\n", serde_json::to_string_pretty(&rows)?));
-            return Ok(ExitCode::SUCCESS);
-        }
-        for (name, summary) in studies {
-            print(&format!("{name}  {summary}\n"));
-        }
-        return Ok(ExitCode::SUCCESS);
-    };
+    let Some(name) = &args.study else { return list(&project, args.json) };
     let study = Study::read(&project, name)?;
-    for (asked, known, what) in [
-        (&args.methods, &study.methods, "method"),
-        (&args.bits, &study.bits, "bits"),
-        (&args.protocols, &study.protocols, "protocol"),
-    ] {
-        if let Some(stranger) = asked.iter().find(|name| !known.contains(name)) {
-            return Err(Usage(format!("--{what} {stranger}: the study has: {}", known.join(", "))).into());
-        }
-    }
+    let study = if args.fast { study.at_smoke_size(&project) } else { study };
+    let selection = Selection::of(&study, &args.methods, &args.bits, &args.protocols)?
+        .only(&study, &args.only)?
+        .up_to(args.max_seed);
     interrupt::listen();
-    let console = Console::stderr();
-    let context = args.place.context(registry, console.clone())?;
-    let mut ledger = Ledger::open(&study.ledger())?;
-    let cells: Vec<(Cell, String)> = study
-        .cells(&project, false)?
-        .into_iter()
-        .map(|cell| Ok((cell.clone(), ledger_identity(&context, &cell.config)?)))
-        .collect::<Result<_>>()?;
-    let wanted = |names: &[String], name: &String| names.is_empty() || names.contains(name);
-    let open: Vec<&(Cell, String)> = cells
-        .iter()
-        .filter(|(cell, hash)| {
-            wanted(&args.methods, &cell.method)
-                && wanted(&args.bits, &cell.bits)
-                && wanted(&args.protocols, &cell.protocol)
-                && args.max_seed.is_none_or(|most| cell.config.seed <= most)
-                && ledger.find(hash).is_none_or(|entry| {
-                    !entry.summary.accuracy_measured && context.test_set(&cell.config.data).is_ok_and(|set| set.is_ok())
-                })
-        })
-        .collect();
-    console.line(&format!("{}: {} runs, {} to do", study.name, cells.len(), open.len()));
+    let console = if args.cell.is_some() { Console::silent() } else { Console::stderr() };
+    let context = args.place.context(registry, console)?;
+    let arguments: Vec<String> = std::env::args().collect();
+    let overrides = arguments.join(" ");
+    let worker = Worker { context: &context, study: &study, overrides: &overrides, fresh: args.fresh };
+    if let Some(id) = &args.cell {
+        return one(&worker, id, args.leash);
+    }
+    let mut grid = Grid::of(&context, &study)?;
     if args.dry_run {
-        for (cell, _) in open {
-            print(&format!("{} {} seed {}\n", cell.config.experiment.name, cell.method, cell.config.seed));
-        }
+        print(&grid.text(&selection)?);
         return Ok(ExitCode::SUCCESS);
     }
-    let arguments: Vec<String> = std::env::args().collect();
-    let mut failed = Vec::new();
-    let mut stopped = false;
-    for (index, (cell, hash)) in open.iter().enumerate().take_while(|_| !args.tables) {
-        let what = format!("{} / {} / seed {}", cell.config.experiment.name, cell.method, cell.config.seed);
-        if args.methods.is_empty()
-            && let Some(missing) = context.lacks_real_images(&cell.config)?
-        {
-            console.line(&format!("left out: {} (uses real data): {missing}", cell.method));
-            continue;
-        }
-        console.line(&format!("[{}/{}] {what}", index + 1, open.len()));
-        match run_once(&context, &cell.config, &arguments.join(" "), args.fresh) {
-            Ok(Outcome::Finished(path, summary)) => ledger.add(hash, *summary, &RunFolder::read_info(&path)?)?,
-            Ok(Outcome::Interrupted(_)) => {
-                stopped = true;
-                break;
-            }
-            Err(error) => {
-                console.line(&format!("failed: {what}: {error:#}"));
-                failed.push(format!("{what}: {error:#}"));
+    let open = grid.open(&selection);
+    context.console.line(&format!("{}: {} cells, {} to do", study.name, grid.rows.len(), open.len()));
+    let mut tally = Tally::new(context.console.clone(), open.len());
+    if !args.tables && !open.is_empty() {
+        study.claims().check()?;
+        let jobs = in_order(jobs(&context, open, selection.names_methods())?);
+        match args.jobs {
+            1 => passes(jobs, &mut tally, |jobs, tally| worker.pass(jobs, tally)),
+            count => {
+                let (arguments, runs) = (children_arguments(args, name), project.runs());
+                let children = Children { count: usize::from(count), arguments, runs };
+                passes(jobs, &mut tally, |jobs, tally| children.pass(jobs, tally));
             }
         }
     }
-    write(&study, &cells, &ledger)?;
-    if stopped {
+    grid.refresh()?;
+    show(&project, &study, &grid.rows)?;
+    for taken in &tally.taken {
+        context.console.line(&format!("left to another process: {taken}"));
+    }
+    if tally.is_stopped() {
         return Ok(super::exp::stopped(&arguments));
     }
     print(&format!("{}\n", study.page().display()));
-    match failed.is_empty() {
-        true => Ok(ExitCode::SUCCESS),
-        false => anyhow::bail!("{} runs failed; the others are kept:\n{}", failed.len(), failed.join("\n")),
+    let failed = tally.failed.len();
+    let halted = if tally.is_halted() { "; the study stops here, for every further run would fail alike" } else { "" };
+    match failed {
+        0 => Ok(ExitCode::SUCCESS),
+        _ => anyhow::bail!("{failed} runs failed; the others are kept{halted}:\n{}", tally.failed.join("\n")),
     }
 }
 
-fn write(study: &Study, cells: &[(Cell, String)], ledger: &Ledger) -> Result<()> {
-    let page = study.page();
-    let old = match page.is_file() {
-        true => std::fs::read_to_string(&page).with_context(|| page.display().to_string())?,
-        false => format!("# {}\n\n{}\n", study.name, study.summary),
-    };
-    write_atomic(&page, fill(&old, &report(study, cells, ledger)?)?.as_bytes())?;
-    for protocol in &study.protocols {
-        if let Some(picture) = figure(study, protocol, cells, ledger)? {
-            write_atomic(&study.picture(protocol), picture.as_bytes())?;
+fn list(project: &Project, json: bool) -> Result<ExitCode> {
+    let read = |name: String| Study::read(project, &name).map(|study| (name, study.summary));
+    let studies: Vec<(String, String)> = study_names(project)?.into_iter().map(read).collect::<Result<_>>()?;
+    if json {
+        let rows: Vec<_> =
+            studies.iter().map(|(name, summary)| serde_json::json!({ "name": name, "summary": summary })).collect();
+        print(&format!("{}\n", serde_json::to_string_pretty(&rows)?));
+        return Ok(ExitCode::SUCCESS);
+    }
+    for (name, summary) in studies {
+        print(&format!("{name}  {summary}\n"));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be run. A control that lacks its data does not keep the data-free methods from running, unless it was
+/// asked for by name.
+fn jobs<'a>(context: &Context, open: Vec<&'a Row>, by_name: bool) -> Result<Vec<Job<'a>>> {
+    let mut jobs = Vec::new();
+    let mut told = BTreeSet::new();
+    for row in open {
+        let lacks = if by_name { None } else { context.lacks_real_images(&row.cell.config)? };
+        match lacks {
+            None => jobs.push(Job::of(context, row)?),
+            Some(missing) => {
+                if told.insert(&row.cell.method) {
+                    context.console.line(&format!("left out: {} (uses real data): {missing}", row.cell.method));
+                }
+            }
         }
     }
-    Ok(())
+    Ok(jobs)
+}
+
+/// Runs one cell for the process that shares out the study.
+fn one(worker: &Worker<'_>, id: &str, leash: bool) -> Result<ExitCode> {
+    if leash {
+        interrupt::stop_with_stdin();
+    }
+    let grid = Grid::of(worker.context, worker.study)?;
+    let Some(row) = grid.rows.iter().find(|row| row.cell.id() == id) else {
+        let example = grid.rows.first().map(|row| row.cell.id()).unwrap_or_default();
+        return Err(Usage(format!("--cell {id}: the study has no such cell; they are called such as {example}")).into());
+    };
+    let ended = worker.work(row);
+    print(&format!("{}\n", serde_json::to_string(&ended)?));
+    match ended {
+        Ended::Done { .. } | Ended::Known | Ended::Taken { .. } => Ok(ExitCode::SUCCESS),
+        Ended::Stopped => Ok(ExitCode::from(1)),
+        Ended::Failed { error, .. } => anyhow::bail!("{}: {error}", row.cell.words()),
+    }
+}
+
+/// What each child is called with, its cell aside.
+fn children_arguments(args: &StudyArgs, name: &str) -> Vec<OsString> {
+    let mut arguments = vec![OsString::from("study"), OsString::from(name)];
+    for (flag, set) in [("--fast", args.fast), ("--fresh", args.fresh)] {
+        arguments.extend(set.then(|| OsString::from(flag)));
+    }
+    if let Some(device) = &args.place.device {
+        arguments.extend([OsString::from("--device"), OsString::from(device)]);
+    }
+    if let Some(out) = &args.place.out {
+        arguments.extend([OsString::from("--out"), OsString::from(out)]);
+    }
+    arguments
 }

@@ -23,6 +23,8 @@ pub struct Experiment {
     fast: Table,
     per_method: Table,
     common: Table,
+    /// The folder `methods/` beside the file, whose methods come before those of configs/methods/.
+    beside: Option<PathBuf>,
     /// A resolved run's config.toml given in place of an experiment: its one method's tables are in `common`.
     resolved: bool,
 }
@@ -75,7 +77,8 @@ impl Experiment {
             merge(&mut table, base);
         }
         merge(&mut table, own);
-        Self::from_table(table).with_context(|| path.display().to_string())
+        let experiment = Self::from_table(table).with_context(|| path.display().to_string())?;
+        Ok(Self { beside: path.parent().map(|folder| folder.join("methods")), ..experiment })
     }
 
     /// An experiment from its table, the base merged in.
@@ -128,7 +131,7 @@ impl Experiment {
             );
         }
         table.insert("experiment".to_owned(), Value::Table(experiment));
-        Ok(Self { name, methods, seeds, published, fast, per_method, common: table, resolved })
+        Ok(Self { name, methods, seeds, published, fast, per_method, common: table, beside: None, resolved })
     }
 
     /// The experiment's name.
@@ -175,7 +178,7 @@ impl Experiment {
         }
         let mut table = self.common.clone();
         if !self.resolved {
-            merge(&mut table, with_budget(read_method_table(project, method)?, method, full)?);
+            merge(&mut table, with_budget(self.method_table(project, method)?, method, full)?);
             if let Some(Value::Table(own)) = self.per_method.get(method) {
                 merge(&mut table, own.clone());
             }
@@ -214,6 +217,15 @@ impl Experiment {
         })?;
         config.validate().map_err(|error| Usage(format!("{} / {method}: {error}", self.name)))?;
         Ok(config)
+    }
+
+    /// The tables of a method: of the folder `methods/` beside the experiment's file, else of the project.
+    fn method_table(&self, project: &Project, method: &str) -> Result<Table> {
+        let own = self.beside.as_ref().map(|folder| folder.join(format!("{method}.toml")));
+        match own.filter(|path| path.is_file()) {
+            Some(path) => read_table(&path),
+            None => read_method_table(project, method),
+        }
     }
 }
 

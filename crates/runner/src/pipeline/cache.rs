@@ -1,17 +1,25 @@
 //! Image sets by what they depend on, with the records of their making.
 
 use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use blindfold_synth::ImageSet;
 use blindfold_zoo::sha256_hex;
 
-use crate::record::{Record, read_history, write_atomic};
+use crate::interrupt;
+use crate::record::{Claim, Claims, Record, Taken, read_history, write_atomic};
 
-/// The place of one image set in the cache.
+/// How often a process that waits for another one's images looks for them.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// The place of one image set in the cache, which processes and machines may share.
+#[derive(Debug, Clone)]
 pub(crate) struct CacheSlot {
     images: PathBuf,
     records: PathBuf,
+    claims: Claims,
     /// SHA-256 of the identity.
     pub(crate) key: String,
 }
@@ -20,11 +28,45 @@ impl CacheSlot {
     /// The slot for what depends on exactly `identity`.
     pub(crate) fn new(folder: &Path, identity: &str) -> Self {
         let key = sha256_hex(identity.as_bytes());
-        let stem = &key[..32];
+        let stem = key[..32].to_owned();
         Self {
             images: folder.join(format!("{stem}.safetensors")),
             records: folder.join(format!("{stem}.jsonl")),
-            key: key.clone(),
+            claims: Claims::at(folder.join(".claims")),
+            key,
+        }
+    }
+
+    /// Whether images are stored, without looking into them.
+    pub(crate) fn is_filled(&self) -> bool {
+        self.images.is_file()
+    }
+
+    /// Waits until nobody else makes these images: they are there then, or it falls to this process to make them.
+    /// `waits` is told once for whom.
+    pub(crate) fn claim(&self, waits: impl FnOnce(&str)) -> Result<Claimed> {
+        let mut waits = Some(waits);
+        loop {
+            match self.claims.take(&self.key[..32]).context("cannot claim the making of images")? {
+                Taken::Mine(claim) => {
+                    return Ok(match self.read() {
+                        Some((images, records)) => {
+                            claim.finish();
+                            Claimed::Made(images, records)
+                        }
+                        None => Claimed::Mine(claim),
+                    });
+                }
+                Taken::Theirs(holder) => {
+                    if let Some(waits) = waits.take() {
+                        waits(&holder);
+                    }
+                }
+            }
+            if interrupt::asked() {
+                return Ok(Claimed::Stopped);
+            }
+            sleep(LOOK);
         }
     }
 
@@ -48,5 +90,44 @@ impl CacheSlot {
         write_atomic(&self.records, text.as_bytes()).context("cannot store the records of an image set")?;
         write_atomic(&self.images, &images.to_bytes()?).context("cannot store an image set")?;
         Ok(())
+    }
+}
+
+/// What [`CacheSlot::claim`] came to.
+pub(crate) enum Claimed {
+    /// This process is to make the images, and [finishes](Claim::finish) the claim when they are stored.
+    Mine(Claim),
+    /// Somebody has made them.
+    Made(ImageSet, Vec<Record>),
+    /// The user stopped the wait.
+    Stopped,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use blindfold_synth::Origin;
+
+    use super::*;
+
+    #[test]
+    fn who_waits_for_images_gets_those_of_the_first() {
+        let root = tempfile::tempdir().unwrap();
+        let slot = CacheSlot::new(root.path(), "teacher a");
+        let images = ImageSet::new([1, 1, 2], vec![0.5, -0.5], None, Origin::Synthetic).unwrap();
+        let Claimed::Mine(claim) = slot.claim(|holder| panic!("{holder}")).unwrap() else { panic!() };
+        assert!(!slot.is_filled());
+        thread::scope(|scope| {
+            let second = scope.spawn(|| slot.claim(|holder| assert!(holder.starts_with("process "), "{holder}")));
+            thread::sleep(LOOK);
+            slot.write(&images, &[]).unwrap();
+            claim.finish();
+            let Claimed::Made(made, _) = second.join().unwrap().unwrap() else { panic!() };
+            assert_eq!(made, images);
+        });
+        assert!(slot.is_filled());
+        let Claimed::Mine(claim) = CacheSlot::new(root.path(), "teacher b").claim(|_| ()).unwrap() else { panic!() };
+        drop(claim);
     }
 }

@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use blindfold_synth::{ImageSet, Progress, Request, Step, SynthError, cache_identity};
+use blindfold_synth::{ImageSet, ImageSource, Progress, Request, Step, SynthError, cache_identity};
 use blindfold_zoo::{merge_defaults, sha256_hex};
+use toml::Table;
 
-use super::cache::CacheSlot;
+use super::cache::{CacheSlot, Claimed};
 use super::context::Context;
 use crate::config::{DataTable, SourceTable};
 use crate::interrupt;
@@ -47,6 +48,29 @@ impl Progress for Report {
     }
 }
 
+struct Place {
+    built: Box<dyn ImageSource>,
+    table: Table,
+    slot: CacheSlot,
+}
+
+fn place(context: &Context, source: &SourceTable, teacher: &Teacher, seed: u64) -> Result<Place> {
+    let entry = *context.registry.sources.get(&source.source).map_err(|error| error.within("images"))?;
+    let built = (entry.build)(source.table.clone()).map_err(|error| error.within(&source.source).within("images"))?;
+    let table = merge_defaults((entry.defaults)(), source.table.clone());
+    let versions = Versions::current();
+    let identity = cache_identity(&teacher.hash, &source.source, &table, seed)
+        + &format!("device {}\nblindfold {}\nburn {}\n", context.device.name, versions.blindfold, versions.burn);
+    let slot = CacheSlot::new(&context.project.cache().join("images"), &identity);
+    Ok(Place { built, table, slot })
+}
+
+/// Where the images that `source` gives for this teacher and seed lie once they are made; none for real ones.
+pub(crate) fn slot(context: &Context, source: &SourceTable, teacher: &Teacher, seed: u64) -> Result<Option<CacheSlot>> {
+    let Place { built, slot, .. } = place(context, source, teacher, seed)?;
+    Ok((!built.needs_real()).then_some(slot))
+}
+
 /// The images that `source` gives for this teacher and seed. `None` when the user stopped it.
 pub(crate) fn make(
     context: &Context,
@@ -56,13 +80,7 @@ pub(crate) fn make(
     seed: u64,
     label: &str,
 ) -> Result<Option<MadeImages>> {
-    let entry = *context.registry.sources.get(&source.source).map_err(|error| error.within("images"))?;
-    let built = (entry.build)(source.table.clone()).map_err(|error| error.within(&source.source).within("images"))?;
-    let table = merge_defaults((entry.defaults)(), source.table.clone());
-    let versions = Versions::current();
-    let identity = cache_identity(&teacher.hash, &source.source, &table, seed)
-        + &format!("device {}\nblindfold {}\nburn {}\n", context.device.name, versions.blindfold, versions.burn);
-    let slot = CacheSlot::new(&context.project.cache().join("images"), &identity);
+    let Place { built, table, slot } = place(context, source, teacher, seed)?;
     let real = built.needs_real();
     let batch = table.get("batch").and_then(toml::Value::as_integer).map_or(built.count(), |batch| batch as usize);
     let batches = built.count().div_ceil(batch.max(1)).max(1);
@@ -72,6 +90,17 @@ pub(crate) fn make(
         context.console.line(&format!("{label} {} images of {} from the cache", images.len(), source.source));
         return Ok(Some(MadeImages { passes: passes(&records), images, records, key: slot.key, real }));
     }
+    let waits = |holder: &str| context.console.line(&format!("{label} waits for the images that {holder} makes"));
+    let claim = match real {
+        true => None,
+        false => match slot.claim(waits)? {
+            Claimed::Mine(claim) => Some(claim),
+            Claimed::Made(images, records) => {
+                return Ok(Some(MadeImages { passes: passes(&records), images, records, key: slot.key, real }));
+            }
+            Claimed::Stopped => return Ok(None),
+        },
+    };
     let real_images = if real { Some(context.real_images(data)?) } else { None };
     let iterations = table.get("iterations").and_then(toml::Value::as_integer).unwrap_or(1) as u64;
     let total = iterations * batches as u64;
@@ -100,5 +129,8 @@ pub(crate) fn make(
         slot.write(&images, &records)?;
         slot.key
     };
+    if let Some(claim) = claim {
+        claim.finish();
+    }
     Ok(Some(MadeImages { passes: passes(&records), images, records, key, real }))
 }

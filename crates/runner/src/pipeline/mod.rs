@@ -17,8 +17,11 @@ mod run;
 mod stage;
 mod trained;
 
+pub(crate) use cache::CacheSlot;
 pub use context::Context;
 pub(crate) use quantize::{Prepared, quantized};
+#[cfg(test)]
+pub(crate) use run::wordless;
 pub use run::{Outcome, run_once};
-pub(crate) use run::{config_identity, ledger_identity};
+pub(crate) use run::{config_identity, image_slots, ledger_identity};
 pub(crate) use trained::trained;

@@ -5,15 +5,16 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
 use blindfold_distill::StudentTrainer;
-use blindfold_quant::{AllocationBudget, Audit, LayerError, layer_errors, weight_mse};
+use blindfold_quant::{AllocationBudget, Audit, LayerError, Role, layer_errors, weight_mse};
 use blindfold_synth::{ImageSet, grid};
 use toml::Value;
 
+use super::cache::CacheSlot;
 use super::check::{check_fit, check_images, check_quantization, pinned};
 use super::checkpoint::{CHECKPOINT, Checkpoint, FIT_CHECKPOINT, FitCheckpoint, read_checkpoint};
 use super::context::Context;
 use super::fit::Fit;
-use super::images::{MadeImages, make};
+use super::images::{MadeImages, make, slot};
 use super::keeper::FolderKeeper;
 use super::quantize::{Done, Quantize};
 use super::stage::{Judge, Progressed, Verdict};
@@ -50,6 +51,11 @@ pub(crate) fn config_identity(context: &Context, config: &RunConfig) -> Result<S
 
 /// As [`config_identity`], without the words about it: what a study knows a finished run by.
 pub(crate) fn ledger_identity(context: &Context, config: &RunConfig) -> Result<String> {
+    config_identity(context, &wordless(config))
+}
+
+/// The configuration without the words about it, which change no outcome.
+pub(crate) fn wordless(config: &RunConfig) -> RunConfig {
     let mut config = config.clone();
     config.experiment.summary.clear();
     config.experiment.sinks.clear();
@@ -57,7 +63,15 @@ pub(crate) fn ledger_identity(context: &Context, config: &RunConfig) -> Result<S
     config.method.source.clear();
     config.method.differences.clear();
     config.method.budget = None;
-    config_identity(context, &config)
+    config
+}
+
+/// Where the images of a run lie once they are made, those for measuring included; real images lie nowhere.
+pub(crate) fn image_slots(context: &Context, config: &RunConfig) -> Result<Vec<CacheSlot>> {
+    let teacher = context.teacher(&config.teacher)?;
+    let held_out = slot(context, &config.evaluation.held_out, &teacher, HELD_OUT_SEED)?;
+    let own = slot(context, &config.images, &teacher, config.seed)?;
+    Ok(held_out.into_iter().chain(own).collect())
 }
 
 /// Runs a configuration, or takes up where an earlier life of the same run stopped.
@@ -114,7 +128,10 @@ pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: b
         }
         Ok(None) => Ok(Outcome::Interrupted(folder.interrupt()?)),
         Err(error) => {
-            folder.fail(&format!("{error:#}"))?;
+            // On a full disk this fails too: what stopped the run is the news, and it is then taken up as a killed one.
+            if let Err(other) = folder.fail(&format!("{error:#}")) {
+                tracing::warn!("{other}");
+            }
             Err(error)
         }
     }
@@ -191,7 +208,8 @@ fn live(
         folder.write("frontier.svg", frontier(&label, &allocation)?.as_bytes())?;
     }
     let first = made.images.tensor(0..made.images.len().min(config.evaluation.batch), device);
-    folder.write("audit.md", Audit::of(&student, Some(first.clone()))?.to_markdown().as_bytes())?;
+    let audit = Audit::of(&student, Some(first.clone()))?;
+    folder.write("audit.md", audit.to_markdown().as_bytes())?;
     if checkpoint.is_none() {
         recorder.record(&layers(Phase::Calibrate, 0, &layer_errors(&student, &prepared, first)?))?;
     }
@@ -236,7 +254,16 @@ fn live(
     folder.update(|info| info.image_passes = passes)?;
     let wall = folder.info().total_wall();
     let summary = summary(config, teacher, &judge, &made, progressed, &test, passes, wall);
-    Ok(Some(Summary { weight_mse, ..summary }))
+    let (weight_bits_mean, size_bytes) = (stored_bits(&audit), Some(audit.quantized_bytes as u64));
+    Ok(Some(Summary { weight_mse, weight_bits_mean, size_bytes, ..summary }))
+}
+
+/// Bits that a weight takes when stored, over all weights; none without weights.
+fn stored_bits(audit: &Audit) -> Option<f64> {
+    let weights = || audit.rows.iter().filter(|row| row.role == Role::Weight);
+    let values: usize = weights().map(|row| row.values).sum();
+    let bytes: usize = weights().map(|row| row.bytes).sum();
+    (values > 0).then(|| 8.0 * bytes as f64 / values as f64)
 }
 
 #[allow(clippy::too_many_arguments)]

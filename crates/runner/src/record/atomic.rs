@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::error::RecordError;
+use super::git::host_name;
 
 const MARK: &str = ".part-";
 
@@ -26,13 +27,19 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), RecordError> {
         let _ = fs::remove_file(&part);
         return Err(RecordError::io("write", path)(error));
     }
-    fs::rename(&part, path).map_err(RecordError::io("rename into place", path))
+    fs::rename(&part, path).map_err(|error| {
+        let _ = fs::remove_file(&part);
+        RecordError::io("rename into place", path)(error)
+    })
 }
 
-/// A name for the temporary stage of `path`, in the same folder, hidden, with this process' id.
+/// A name for the temporary stage of `path`, in the same folder, hidden, with this process' id and its machine's name,
+/// for machines may share the folder.
 pub(crate) fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    path.with_file_name(format!(".{name}{MARK}{}", std::process::id()))
+    let mut host = host_name().unwrap_or_default();
+    host.retain(|c| c.is_ascii_alphanumeric() || c == '-');
+    path.with_file_name(format!(".{name}{MARK}{}-{host}", std::process::id()))
 }
 
 /// Removes what killed processes left half-written in `folder`. Call it only while holding the folder's lock.
@@ -62,6 +69,7 @@ mod tests {
 
         let folder_in_the_way = root.path().join("a");
         assert!(matches!(write_atomic(&folder_in_the_way, b"x"), Err(RecordError::Io { .. })));
+        assert_eq!(fs::read_dir(root.path()).unwrap().count(), 1);
     }
 
     #[test]

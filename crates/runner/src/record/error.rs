@@ -1,7 +1,7 @@
 //! What can go wrong with a run's records.
 
 use std::fmt::Display;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 use super::config_diff::Difference;
@@ -11,7 +11,7 @@ use super::config_diff::Difference;
 #[non_exhaustive]
 pub enum RecordError {
     /// The operating system refused.
-    #[error("cannot {action} {}: {source}", .path.display())]
+    #[error("cannot {action} {}: {source}{}", .path.display(), remedy(.source))]
     Io {
         /// What was attempted, such as `write`.
         action: &'static str,
@@ -114,6 +114,20 @@ pub enum RecordError {
     },
 }
 
+/// What to do about a system's answer that the user can do something about.
+fn remedy(source: &io::Error) -> &'static str {
+    match source.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            ": free some space and type the same again; finished runs are whole, this one goes on from its checkpoint"
+        }
+        ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied => {
+            ": change the rights there, or choose another folder (--out for results, BLINDFOLD_ROOT for the repository)"
+        }
+        ErrorKind::FileTooLarge => ": this system allows no file of that size (ulimit -f, or the file system)",
+        _ => "",
+    }
+}
+
 fn is_are(tags: &[String]) -> String {
     let names: Vec<String> = tags.iter().map(|tag| format!("`{tag}`")).collect();
     format!("{} {}", names.join(", "), if tags.len() == 1 { "is" } else { "are" })
@@ -140,8 +154,31 @@ impl RecordError {
         move |error| Self::Format { path, reason: error.to_string() }
     }
 
+    /// Whether nothing at all can be written any more: the disk is full, or the folder is not for this user to write.
+    pub fn is_storage(&self) -> bool {
+        use ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let kinds = [StorageFull, QuotaExceeded, ReadOnlyFilesystem, PermissionDenied];
+        matches!(self, Self::Io { source, .. } if kinds.contains(&source.kind()))
+    }
+
     /// Whether the user can mend it by typing something else (exit code 2), rather than the run having failed (1).
     pub fn is_usage(&self) -> bool {
         matches!(self, Self::Differs { .. } | Self::Locked { .. } | Self::NotARunFolder { .. })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_system_refused_is_said_with_place_and_remedy() {
+        let error = |kind: ErrorKind| RecordError::io("write", Path::new("runs/a/run.json"))(io::Error::from(kind));
+        let full = error(ErrorKind::StorageFull);
+        let text = full.to_string();
+        assert!(text.starts_with("cannot write runs/a/run.json: ") && text.contains("free some space"), "{text}");
+        assert!(full.is_storage() && !full.is_usage());
+        assert!(error(ErrorKind::ReadOnlyFilesystem).to_string().contains("--out"));
+        assert!(!error(ErrorKind::NotFound).is_storage());
     }
 }

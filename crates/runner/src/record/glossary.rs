@@ -54,7 +54,42 @@ pub const GLOSSARY: &[Metric] = &[
     metric("fit/<step>/<unit>/before", "activation^2", LOWER, "Reconstruction error of a unit with nearest rounding."),
     metric("fit/<step>/<unit>/soft", "activation^2", LOWER, "Reconstruction error of a unit before hard rounding."),
     metric("fit/<step>/<unit>/hard", "activation^2", LOWER, "Reconstruction error of a unit after hard rounding."),
+    metric(
+        "fit/<step>/<unit>/rejected",
+        "activation^2",
+        LOWER,
+        "Reconstruction error of a fitted unit that was worse than before, and so was not kept.",
+    ),
+    metric(
+        "fit/allocate/<layer>/<bits>",
+        "",
+        LOWER,
+        "How much a layer suffers at a width, as the sensitivity of `[allocate]` measures it.",
+    ),
     metric("fit/<step>/<unit>/<name>", "", None, "A value that a fitting step reports of a layer or block."),
+    metric(
+        "fit/bias-correction/mean_error",
+        "activation",
+        LOWER,
+        "Root mean square over its channels of the shift of a layer's mean output that is corrected.",
+    ),
+    metric(
+        "fit/stochastic-rounding/mean_shift",
+        "weight",
+        None,
+        "Mean of a layer's rounded weights less that of its float weights; 0 on average.",
+    ),
+    metric(
+        "fit/seq-mse/factor",
+        "",
+        None,
+        "Mean factor of a layer's weight ranges: 1 is from the smallest to the largest weight.",
+    ),
+    metric("fit/df-mpc/coefficient", "", None, "Mean factor by which the input channels of a layer are scaled."),
+    metric("fit/lapq/p", "", None, "Exponent of the layers' own errors that gave the clips tried in this evaluation."),
+    metric("fit/lapq/kl", "nat", LOWER, "Divergence of the student's answers from the teacher's with the clips tried."),
+    metric("fit/lapq/before", "nat", LOWER, "The same divergence before any clip is moved."),
+    metric("fit/lapq/after", "nat", LOWER, "The same divergence with the clips that are kept."),
     metric("fit/<step>/<name>", "", None, "A value that a fitting step reports."),
     metric("quant/codes_changed", "%", None, "Share of integer weights that this step changed."),
     metric(
@@ -125,6 +160,8 @@ pub fn glossary_markdown() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use super::*;
 
     #[test]
@@ -134,6 +171,67 @@ mod tests {
         assert_eq!(describe("loss/my-loss").unwrap().tag, "loss/<term>");
         assert_eq!(describe("loss/kl/weighted").unwrap().tag, "loss/<term>/weighted");
         assert_eq!((describe("loss/"), describe("quant/sqnr_db"), describe("loss")), (None, None, None));
+    }
+
+    /// The text of every source file of these crates, tests left out.
+    fn sources(crates: &[&str]) -> Vec<String> {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut folders: Vec<PathBuf> = crates.iter().map(|name| root.join(name).join("src")).collect();
+        let mut texts = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+                if path.is_dir() {
+                    folders.push(path);
+                } else if path.extension().is_some_and(|ending| ending == "rs") && !path.ends_with("glossary.rs") {
+                    let text = std::fs::read_to_string(path).unwrap();
+                    texts.push(text.split("mod tests {").next().unwrap_or_default().to_owned());
+                }
+            }
+        }
+        texts
+    }
+
+    /// Whether a tag as the code writes it, with `{}` for what it fills in, can be an instance of a metric.
+    fn may_fit(pattern: &str, written: &str) -> bool {
+        let (patterns, parts): (Vec<&str>, Vec<&str>) = (pattern.split('/').collect(), written.split('/').collect());
+        patterns.len() == parts.len()
+            && patterns
+                .iter()
+                .zip(parts)
+                .all(|(pattern, part)| *pattern == part || pattern.starts_with('<') || part.contains('{'))
+    }
+
+    #[test]
+    fn every_tag_in_the_code_is_described() {
+        let mut found = 0;
+        for text in sources(&["runner"]) {
+            for call in [".with(\"", ".with(format!(\""] {
+                for rest in text.split(call).skip(1) {
+                    let tag = rest.split('"').next().unwrap_or_default();
+                    assert!(GLOSSARY.iter().any(|metric| may_fit(metric.tag, tag)), "`{tag}` is not in the glossary");
+                    found += 1;
+                }
+            }
+        }
+        assert!(found >= 15, "{found} tags were found: is this still how they are written?");
+    }
+
+    #[test]
+    fn every_described_tag_is_one_that_the_code_writes() {
+        let losses = blindfold_distill::losses().unwrap();
+        let texts = sources(&["runner", "distill", "synth", "quant"]);
+        for metric in GLOSSARY {
+            let parts: Vec<&str> = metric.tag.split('/').collect();
+            let written = match parts.as_slice() {
+                ["loss", name] if !["total", "<term>"].contains(name) => losses.get(name).is_ok(),
+                [.., last] if !last.starts_with('<') => {
+                    let ways = [format!("\"{last}\""), format!("/{last}\"")];
+                    texts.iter().any(|text| ways.iter().any(|way| text.contains(way)))
+                }
+                _ => true,
+            };
+            assert!(written, "nothing writes `{}`", metric.tag);
+        }
     }
 
     #[test]

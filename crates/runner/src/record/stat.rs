@@ -1,6 +1,7 @@
 //! Mean and spread over seeds.
 
 use serde::Serialize;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 /// Mean and sample standard deviation of some runs.
 ///
@@ -30,6 +31,18 @@ impl Stat {
         Some(Self { n, mean, std: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()) })
     }
 
+    /// The 95 % interval of the mean by Student's t; none for a single value.
+    ///
+    /// ```text
+    /// mean ± t(0.975; n - 1) std / sqrt(n)
+    /// ```
+    pub fn interval(&self) -> Option<[f64; 2]> {
+        let std = self.std?;
+        let student = StudentsT::new(0.0, 1.0, self.n.saturating_sub(1) as f64).ok()?;
+        let half = student.inverse_cdf(0.975) * std / (self.n as f64).sqrt();
+        Some([self.mean - half, self.mean + half])
+    }
+
     /// `91.20 ± 0.31`, or `91.20` for a single value.
     pub fn text(&self, digits: usize) -> String {
         match self.std {
@@ -51,5 +64,20 @@ mod tests {
         assert_eq!(stat.text(2), "91.50 ± 1.80");
         assert_eq!(Stat::of([4.0]).unwrap().text(1), "4.0");
         assert_eq!(Stat::of([]), None);
+    }
+
+    /// scripts/reference/t_tests.py, from scipy.
+    #[test]
+    fn intervals_equal_those_of_scipy() {
+        let reference: serde_json::Value = serde_json::from_str(include_str!("../../tests/data/t-tests.json")).unwrap();
+        let cases = reference["intervals"].as_array().unwrap();
+        assert!(cases.len() >= 4);
+        for case in cases {
+            let values = case["values"].as_array().unwrap().iter().map(|value| value.as_f64().unwrap());
+            let [low, high] = Stat::of(values).unwrap().interval().unwrap();
+            let expected = [case["low"].as_f64().unwrap(), case["high"].as_f64().unwrap()];
+            assert!((low - expected[0]).abs() < 1e-8 && (high - expected[1]).abs() < 1e-8, "{case}: {low} {high}");
+        }
+        assert_eq!(Stat::of([4.0]).unwrap().interval(), None);
     }
 }

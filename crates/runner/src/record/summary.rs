@@ -73,6 +73,12 @@ pub struct Summary {
     /// Mean squared error of the quantized weights against the teacher's before training, all layers together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight_mse: Option<f64>,
+    /// Bits that a quantized weight takes when stored, the constants of its group included, averaged over all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weight_bits_mean: Option<f64>,
+    /// Size of all parameters when stored: quantized weights packed with their scales, the rest in 32 bits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
     /// Images that agreement and logit MSE were measured on, such as `test set` or `held-out synthetic`.
     pub measured_on: Option<String>,
     /// Images that went through a network.

@@ -3,10 +3,18 @@
 use serde::Serialize;
 
 use super::compare::Published;
+use super::grid::{Grid, GridCell};
 use super::stat::Stat;
 
-const DAGGER: &str = "\u{2020}";
-const DOUBLE_DAGGER: &str = "\u{2021}";
+/// The mark of methods that use real data.
+pub(crate) const DAGGER: &str = "\u{2020}";
+/// The mark of figures whose epoch was chosen by looking at the test set.
+pub(crate) const DOUBLE_DAGGER: &str = "\u{2021}";
+/// What [`DAGGER`] says.
+pub(crate) const REAL_DATA: &str = "\u{2020} uses REAL data: an upper bound, not a data-free method";
+/// What [`DOUBLE_DAGGER`] says.
+pub(crate) const BEST_ON_TEST: &str =
+    "\u{2021} epoch selected on test, as papers print it: optimistic; the result is the final epoch";
 const NOT_MEASURED: &str = "not measured";
 
 /// One method of one experiment, over its seeds. Accuracies and agreement in %.
@@ -40,6 +48,16 @@ pub struct Row {
     pub wall_seconds: Option<Stat>,
 }
 
+impl Row {
+    /// How many runs it stands for; a row whose seeds are not known has as many as the figure of most.
+    pub fn runs(&self) -> usize {
+        let stats =
+            [self.fp_top1, self.final_top1, self.best_on_test_top1, self.drop, self.agreement, self.wall_seconds];
+        let most = stats.iter().flatten().map(|stat| stat.n).max().unwrap_or(0);
+        if self.seeds.is_empty() { most } else { self.seeds.len() }
+    }
+}
+
 /// Methods that may stand beside each other: one test set, teacher, bit width and protocol.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Table {
@@ -54,7 +72,16 @@ pub struct Table {
 impl Table {
     /// GitHub markdown: a heading, the table, and its footnotes.
     pub fn to_markdown(&self) -> String {
-        const HEADER: [&str; 11] = [
+        self.grid().to_markdown()
+    }
+
+    /// A table environment of LaTeX, everything escaped; it wants the package `booktabs`.
+    pub fn to_tex(&self) -> String {
+        self.grid().to_latex()
+    }
+
+    fn grid(&self) -> Grid {
+        let mut header = [
             "method",
             "data",
             "n",
@@ -66,36 +93,20 @@ impl Table {
             "agreement",
             "image passes",
             "time",
-        ];
+        ]
+        .map(str::to_owned)
+        .to_vec();
         let (mut notes, mut sources) = (self.notes.clone(), Vec::new());
-        let mut lines = vec![HEADER.map(str::to_owned)];
-        for row in &self.rows {
-            lines.push(cells(row, &mut sources));
-        }
+        let rows = self.rows.iter().map(|row| cells(row, &mut sources).map(GridCell::from).to_vec()).collect();
         if self.rows.iter().any(|row| row.uses_real_data) {
-            notes.push(format!("{DAGGER} uses REAL data: an upper bound, not a data-free method"));
+            notes.push(REAL_DATA.to_owned());
         }
         if self.rows.iter().any(|row| row.best_on_test_top1.is_some()) {
-            lines[0][5].push_str(DOUBLE_DAGGER);
-            notes.push(format!(
-                "{DOUBLE_DAGGER} epoch selected on test, as papers print it: optimistic; the result is the final epoch"
-            ));
+            header[5].push_str(DOUBLE_DAGGER);
+            notes.push(BEST_ON_TEST.to_owned());
         }
         notes.extend(sources.iter().enumerate().map(|(at, source)| format!("[{}] {source}", at + 1)));
-
-        let mut text = format!("{}\n\n", self.caption);
-        for (at, line) in lines.iter().enumerate() {
-            text +=
-                &format!("| {} |\n", line.iter().map(|cell| cell.replace('|', "\\|")).collect::<Vec<_>>().join(" | "));
-            if at == 0 {
-                text += "|---|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n";
-            }
-        }
-        if !notes.is_empty() {
-            text.push('\n');
-        }
-        text += &notes.iter().map(|note| format!("- {note}\n")).collect::<String>();
-        text
+        Grid { caption: self.caption.clone(), header, words: 2, rows, notes }
     }
 
     /// Comma-separated values at full precision, a header line first; empty where nothing was measured.
@@ -134,9 +145,15 @@ impl Table {
     }
 }
 
+/// The page `results/tables/<name>.md`.
+pub(crate) fn table_page(name: &str, tables: &[Table]) -> String {
+    let made = format!("<!-- made by `blindfold tables` and `blindfold compare {name} --write`; do not edit -->\n");
+    made + &tables.iter().map(|table| format!("\n{}\n", table.to_markdown())).collect::<String>()
+}
+
 /// The cells of a row; sources of published figures are collected for the footnotes.
 fn cells(row: &Row, sources: &mut Vec<String>) -> [String; 11] {
-    let runs = row.seeds.len();
+    let runs = row.runs();
     let stat = |stat: &Option<Stat>, none: &str, digits| match stat {
         Some(stat) if stat.n < runs => format!("{} (n = {})", stat.text(digits), stat.n),
         Some(stat) => stat.text(digits),
@@ -168,7 +185,8 @@ fn cells(row: &Row, sources: &mut Vec<String>) -> [String; 11] {
     ]
 }
 
-fn count(number: f64) -> String {
+/// Such as `64`, `32.1 k`, `1.28 M`.
+pub(crate) fn count(number: f64) -> String {
     match number {
         n if n >= 1e6 => format!("{:.2} M", n / 1e6),
         n if n >= 1e4 => format!("{:.1} k", n / 1e3),
@@ -240,6 +258,29 @@ mod tests {
             text.contains("1.50 [1]") && !text.contains("[2]") && text.contains("- [1] Paper, table 2\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn latex_has_the_same_cells_escaped() {
+        let published = Published { drop: 1.5, source: "Paper & Co, 50 %".into() };
+        let table = Table {
+            caption: "c".into(),
+            rows: vec![Row { published_drop: Some(published), ..row("a_b") }],
+            notes: vec![],
+        };
+        let text = table.to_tex();
+        assert!(text.contains("a\\_b & synthetic & 2 & not measured"), "{text}");
+        assert!(text.contains("98.50 $\\pm$ 0.71 & 1.28 M & 3 min 20 s \\\\"), "{text}");
+        assert!(text.contains("{[}1{]} Paper \\& Co, 50 \\%"), "{text}");
+        assert_eq!(text.matches("rule\n").count(), 3, "{text}");
+    }
+
+    #[test]
+    fn a_row_without_known_seeds_counts_the_runs_of_its_figures() {
+        let printed = Row { seeds: vec![], wall_seconds: Stat::of([1.0]), ..row("printed") };
+        assert_eq!((printed.runs(), row("run").runs()), (2, 2));
+        let text = Table { caption: "c".into(), rows: vec![printed], notes: vec![] }.to_markdown();
+        assert!(text.contains("| printed | synthetic | 2 |"), "{text}");
     }
 
     #[test]

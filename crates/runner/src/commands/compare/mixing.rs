@@ -1,0 +1,133 @@
+//! Whether runs belong in one table, and which tables there are where they do not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::Usage;
+use crate::record::Summary;
+
+/// Experiments that are named for a value.
+const NAMED: usize = 3;
+
+/// What runs of one table agree in, and why.
+const AGREED: [(&str, fn(&Summary) -> &str, &str); 5] = [
+    ("protocol", |run| &run.protocol, "protocols keep other layers at 8 bit and quantize at other places"),
+    ("test set", |run| &run.dataset, "accuracies on two test sets are two measures"),
+    ("teacher", |run| &run.teacher, "a drop is one from its own teacher"),
+    ("network", |run| &run.network, "a drop is one from its own teacher"),
+    ("bits", |run| &run.bits, "fewer bits lose more, whatever the method"),
+];
+
+/// The names of [`setting`] for machines.
+pub(super) const SETTING: [&str; 5] = ["protocol", "dataset", "teacher", "network", "bits"];
+
+/// What a run shares with all others of its table: protocol, test set, teacher, network, bits.
+pub(super) fn setting(run: &Summary) -> [String; 5] {
+    AGREED.map(|(_, value, _)| value(run).to_owned())
+}
+
+/// Runs of one test set, teacher, network, protocol and bit width, in the order of the first of each.
+pub(super) fn alike<'a, T>(runs: &'a [T], summary: impl Fn(&T) -> &Summary) -> Vec<Vec<&'a T>> {
+    let mut groups: Vec<([String; 5], Vec<&T>)> = Vec::new();
+    for run in runs {
+        let setting = setting(summary(run));
+        match groups.iter_mut().find(|(known, _)| *known == setting) {
+            Some((_, members)) => members.push(run),
+            None => groups.push((setting, vec![run])),
+        }
+    }
+    groups.into_iter().map(|(_, members)| members).collect()
+}
+
+/// The runs by protocol, in the order of the first of each.
+pub(super) fn by_protocol(runs: &[Summary]) -> Vec<Vec<Summary>> {
+    let mut groups: Vec<Vec<Summary>> = Vec::new();
+    for run in runs {
+        match groups.iter_mut().find(|group| group[0].protocol == run.protocol) {
+            Some(group) => group.push(run.clone()),
+            None => groups.push(vec![run.clone()]),
+        }
+    }
+    groups
+}
+
+/// Refuses experiments of which two share no table: asking for them together asks to compare what does not compare. The
+/// methods of one experiment may need several tables (a ternary method beside 4-bit ones); they are no fault of the
+/// user's.
+///
+/// # Errors
+/// What differs, where, and why that matters.
+pub(super) fn check(runs: &[&Summary]) -> Result<(), Usage> {
+    let mut settings: BTreeMap<&str, BTreeSet<[&str; 5]>> = BTreeMap::new();
+    for run in runs {
+        settings.entry(&run.experiment).or_default().insert(AGREED.map(|(_, value, _)| value(run)));
+    }
+    let all: Vec<&BTreeSet<[&str; 5]>> = settings.values().collect();
+    let strangers = all.iter().enumerate().any(|(index, one)| all[..index].iter().any(|other| one.is_disjoint(other)));
+    if !strangers {
+        return Ok(());
+    }
+    let mut text = "these runs do not belong in one table:".to_owned();
+    for (index, (what, _, why)) in AGREED.iter().enumerate() {
+        let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let sets: BTreeSet<BTreeSet<&str>> =
+            all.iter().map(|settings| settings.iter().map(|setting| setting[index]).collect()).collect();
+        for (experiment, own) in &settings {
+            for value in own.iter().map(|setting| setting[index]).collect::<BTreeSet<&str>>() {
+                values.entry(value).or_default().push(experiment);
+            }
+        }
+        if sets.len() > 1 {
+            let values: Vec<String> =
+                values.iter().map(|(value, names)| format!("`{value}` ({})", some(names))).collect();
+            text += &format!("\n  {what}: {}; {why}", values.join(" and "));
+        }
+    }
+    Err(Usage(format!("{text}\nname runs that agree in these, or ask for a table of each with --split")))
+}
+
+fn some(names: &[&str]) -> String {
+    let more = names.len().saturating_sub(NAMED);
+    let named = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{named} and {more} more") } else { named }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(experiment: &str, protocol: &str, bits: &str) -> Summary {
+        Summary {
+            experiment: experiment.into(),
+            method: "zeroq".into(),
+            protocol: protocol.into(),
+            bits: bits.into(),
+            dataset: "cifar10".into(),
+            ..Summary::default()
+        }
+    }
+
+    #[test]
+    fn what_differs_is_said_with_the_reason_and_what_agrees_is_not() {
+        let runs = [run("a", "gdfq", "W4A4"), run("b", "brecq", "W4A4"), run("c", "brecq", "W3A3")];
+        let text = check(&runs.iter().collect::<Vec<_>>()).unwrap_err().to_string();
+        assert!(text.contains("protocol: `brecq` (b, c) and `gdfq` (a); protocols keep other layers"), "{text}");
+        assert!(text.contains("bits: `W3A3` (c) and `W4A4` (a, b);") && text.contains("--split"), "{text}");
+        assert!(!text.contains("test set:") && !text.contains("teacher:"), "{text}");
+    }
+
+    #[test]
+    fn one_experiment_may_need_several_tables_and_two_that_share_one_belong_together() {
+        let runs = [run("a", "gdfq", "W4A4"), run("a", "gdfq", "W2A4"), run("b", "gdfq", "W4A4")];
+        assert!(check(&runs.iter().collect::<Vec<_>>()).is_ok());
+        let groups = alike(&runs, |run| run);
+        assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+        let runs = [run("a", "gdfq", "W4A4"), run("b", "brecq", "W4A4"), run("c", "gdfq", "W3A3")];
+        assert_eq!(by_protocol(&runs).iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        assert_eq!(some(&["a", "b", "c"]), "a, b, c");
+        assert_eq!(some(&["a", "b", "c", "d", "e"]), "a, b, c and 2 more");
+    }
+}

@@ -2,7 +2,7 @@
 
 use blindfold_distill::Loss;
 use blindfold_quant::{Families, FittingStep, NumberFormat, Pass, Quantizer, RangeEstimator};
-use blindfold_synth::{ImageSource, StatisticsLoss};
+use blindfold_synth::{GeneratorMethod, ImageSource, StatisticsLoss};
 use blindfold_zoo::architecture::{self, Architecture};
 use blindfold_zoo::{ConfigError, Entry, Family};
 
@@ -22,6 +22,8 @@ pub struct Registry {
     pub sources: Family<dyn ImageSource>,
     /// Distances of batch-norm statistics.
     pub statistics: Family<dyn StatisticsLoss>,
+    /// Ways to train a generator.
+    pub generators: Family<dyn GeneratorMethod>,
     /// Quantizers, range estimators, number formats, passes, fitting steps, sensitivities.
     pub quant: Families,
     /// Losses of the student.
@@ -41,6 +43,7 @@ impl Registry {
             data_sets: data::family()?,
             sources: blindfold_synth::image_sources()?,
             statistics: blindfold_synth::statistics_losses()?,
+            generators: blindfold_synth::generators()?,
             quant: Families::builtin(),
             losses: blindfold_distill::losses()?,
             sinks: Family::new("metric sink", BUILTIN_SINKS)?,
@@ -107,6 +110,15 @@ impl Registry {
     /// [`ConfigError::Duplicate`] when the name is taken.
     pub fn with_source(mut self, entry: Entry<dyn ImageSource>) -> Result<Self, ConfigError> {
         self.sources = self.sources.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one way to train a generator more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_generator(mut self, entry: Entry<dyn GeneratorMethod>) -> Result<Self, ConfigError> {
+        self.generators = self.generators.with(entry)?;
         Ok(self)
     }
 }

@@ -1,9 +1,14 @@
 //! What can go wrong while images are made.
 
+use blindfold_zoo::ConfigError;
+
 /// A fault of image synthesis: what, where, what was found, what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SynthError {
+    /// A value of the configuration, or a configuration that does not fit the teacher.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The caller asked to stop.
     #[error("image synthesis was cancelled")]
     Cancelled,

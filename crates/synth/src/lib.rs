@@ -3,6 +3,7 @@
 //! ```text
 //! teacher (zoo) -> ImageSource::synthesize -> ImageSet -> calibration, distillation
 //!                    zeroq: ObservedNetwork -> Statistics -> StatisticsLoss -> gradient -> optimizer -> images
+//! teacher (zoo) -> GeneratorTrainer -> batch after batch -> distillation
 //! ```
 //!
 //! An image source is a plugin (see [`image_sources`]); so is the distance between batch-norm statistics that it
@@ -10,9 +11,11 @@
 
 mod bn;
 mod error;
+mod generator;
 mod grid;
 mod identity;
 mod images;
+mod optimised;
 mod optimizer;
 mod plateau;
 mod progress;
@@ -23,20 +26,27 @@ mod shards;
 mod source;
 
 pub use bn::{
-    BUILTIN_LOSSES, Evaluation, MeanStdPerChannelConfig, MeanStdPerImageConfig, MeanVarMseConfig, NormConfig,
-    Objective, ObservedLayer, ObservedNetwork, Sampling, Statistics, StatisticsLoss, StatisticsTap, Target,
+    BUILTIN_LOSSES, Evaluation, GaussianKlConfig, MeanStdPerChannelConfig, MeanStdPerImageConfig, MeanVarMseConfig,
+    NormConfig, Objective, ObservedLayer, ObservedNetwork, Sampling, Statistics, StatisticsLoss, StatisticsTap, Target,
     statistics_losses,
 };
 pub use error::SynthError;
+pub use generator::{
+    AdaSgConfig, BUILTIN_GENERATORS, ChoiAkdConfig, Conditioning, Critic, EmbeddingStart, GdfqConfig, Generated,
+    GeneratorConfig, GeneratorMethod, GeneratorSettings, GeneratorTerm, GeneratorTrainer, GeneratorView, Latents,
+    QimeraConfig, StudentView, ZaqConfig, generators,
+};
 pub use grid::grid;
 pub use identity::cache_identity;
 pub use images::{ImageSet, Origin};
+pub use optimised::{ClassCentresConfig, CosineConfig, LabelRule, ScheduleConfig, StepConfig};
 pub use optimizer::{OptimizerConfig, OptimizerKind};
 pub use plateau::{PlateauConfig, PlateauScheduler};
 pub use progress::{NoProgress, Progress, Step};
 pub use real_images::RealImages;
 pub use shards::is_flex;
 pub use source::{
-    BUILTIN_SOURCES, ImageSource, InitConfig, NoiseConfig, RealConfig, Request, UniformConfig, ZeroqConfig,
-    image_sources,
+    BUILTIN_SOURCES, DeepInversionConfig, DsgConfig, GeneratorSourceConfig, GenieDConfig, GenieDecayConfig, HastConfig,
+    ImageGranularity, ImageSource, InitConfig, IntraqConfig, KnowledgeWithinConfig, MctConfig, MixMixConfig,
+    NoiseConfig, OutputLoss, RealConfig, Request, SynqConfig, TexqConfig, UniformConfig, ZeroqConfig, image_sources,
 };

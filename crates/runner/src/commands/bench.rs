@@ -94,7 +94,7 @@ pub(super) fn bench(registry: Registry, args: &BenchArgs) -> Result<ExitCode> {
         squant.fit(request, student.clone())?;
         Ok(())
     })?;
-    let mut trainer = StudentTrainer::new(network.clone(), student, noise(256)?, fit, &context.registry.losses, 1)?;
+    let mut trainer = StudentTrainer::new(network.clone(), student, noise(256)?, fit, &context.registry.losses, &context.registry.generators, 1)?;
     trainer.step()?;
     let distill = median(args.repeat, || {
         trainer.step()?;

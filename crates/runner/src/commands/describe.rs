@@ -27,6 +27,7 @@ enum What {
     Teacher,
     Source,
     Statistics,
+    Generator,
     Loss,
     Quantizer,
     Range,
@@ -85,6 +86,7 @@ pub(super) fn describe(registry: &Registry, args: &DescribeArgs) -> Result<ExitC
         }
         What::Source => of(&registry.sources, name)?,
         What::Statistics => of(&registry.statistics, name)?,
+        What::Generator => of(&registry.generators, name)?,
         What::Loss => of(&registry.losses, name)?,
         What::Quantizer => of(&registry.quant.quantizers, name)?,
         What::Range => of(&registry.quant.ranges, name)?,

@@ -29,6 +29,7 @@ pub(super) enum What {
     Teachers,
     Sources,
     Statistics,
+    Generators,
     Losses,
     Quantizers,
     Ranges,
@@ -67,6 +68,7 @@ pub(super) fn rows(registry: &Registry, what: What) -> Result<Vec<(String, Strin
         }
         What::Sources => of(registry.sources.entries()),
         What::Statistics => of(registry.statistics.entries()),
+        What::Generators => of(registry.generators.entries()),
         What::Losses => of(registry.losses.entries()),
         What::Quantizers => of(registry.quant.quantizers.entries()),
         What::Ranges => of(registry.quant.ranges.entries()),

@@ -217,6 +217,7 @@ fn live(
                 made.images.clone(),
                 distill.clone(),
                 &context.registry.losses,
+                &context.registry.generators,
                 config.seed,
             )?;
             let fit = Fit { context, config, label: &label, judge: &judge };

@@ -1,7 +1,18 @@
 //! Where images come from.
 
+mod deepinversion;
+mod dsg;
+mod generator;
+mod genie_d;
+mod hast;
+mod intraq;
+mod knowledge_within;
+mod mct;
+mod mixmix;
 mod noise;
 mod real;
+mod synq;
+mod texq;
 mod uniform;
 mod zeroq;
 
@@ -9,11 +20,24 @@ use blindfold_zoo::{ConfigError, Entry, Family, Network, Normalization};
 
 use crate::error::SynthError;
 use crate::images::ImageSet;
+use crate::optimised::ScheduleConfig;
+use crate::optimizer::OptimizerConfig;
 use crate::progress::Progress;
 use crate::real_images::RealImages;
 
+pub use deepinversion::DeepInversionConfig;
+pub use dsg::DsgConfig;
+pub use generator::GeneratorSourceConfig;
+pub use genie_d::{GenieDConfig, GenieDecayConfig};
+pub use hast::HastConfig;
+pub use intraq::IntraqConfig;
+pub use knowledge_within::KnowledgeWithinConfig;
+pub use mct::{ImageGranularity, MctConfig, OutputLoss};
+pub use mixmix::MixMixConfig;
 pub use noise::NoiseConfig;
 pub use real::RealConfig;
+pub use synq::SynqConfig;
+pub use texq::TexqConfig;
 pub use uniform::UniformConfig;
 pub use zeroq::{InitConfig, ZeroqConfig};
 
@@ -49,7 +73,23 @@ pub trait ImageSource: Send + Sync {
 }
 
 /// All members of the family that ship with Blindfold.
-pub const BUILTIN_SOURCES: &[Entry<dyn ImageSource>] = &[noise::ENTRY, uniform::ENTRY, zeroq::ENTRY, real::ENTRY];
+pub const BUILTIN_SOURCES: &[Entry<dyn ImageSource>] = &[
+    noise::ENTRY,
+    uniform::ENTRY,
+    zeroq::ENTRY,
+    deepinversion::ENTRY,
+    knowledge_within::ENTRY,
+    dsg::ENTRY,
+    mixmix::ENTRY,
+    mct::ENTRY,
+    intraq::ENTRY,
+    hast::ENTRY,
+    texq::ENTRY,
+    synq::ENTRY,
+    genie_d::ENTRY,
+    generator::ENTRY,
+    real::ENTRY,
+];
 
 /// The plugin family of image sources.
 ///
@@ -65,6 +105,37 @@ fn positive(key: &str, value: usize) -> Result<usize, ConfigError> {
         return Err(ConfigError::invalid(key, value, "write a number of at least 1"));
     }
     Ok(value)
+}
+
+/// A term's weight.
+fn checked_weight(key: &str, weight: f64) -> Result<f64, ConfigError> {
+    if weight >= 0.0 && weight.is_finite() {
+        return Ok(weight);
+    }
+    Err(ConfigError::invalid(key, weight, "write 0 or a positive number"))
+}
+
+/// The keys that every optimised source has.
+fn check_plan(
+    (count, batch): (usize, usize),
+    optimizer: &OptimizerConfig,
+    schedule: &ScheduleConfig,
+) -> Result<(), ConfigError> {
+    positive("count", count)?;
+    positive("batch", batch)?;
+    optimizer.validate().map_err(|error| error.within("optimizer"))?;
+    schedule.validate().map_err(|error| error.within("schedule"))
+}
+
+/// The window of a Gaussian blur: `kernel` pixels wide, an odd number, with deviation `sigma`.
+fn check_blur(keys: [&str; 2], kernel: usize, sigma: f64) -> Result<(), ConfigError> {
+    if kernel.is_multiple_of(2) {
+        return Err(ConfigError::invalid(keys[0], kernel, "write an odd number of pixels"));
+    }
+    if !(sigma > 0.0 && sigma.is_finite()) {
+        return Err(ConfigError::invalid(keys[1], sigma, "write a positive number of pixels"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -82,5 +82,10 @@ mod tests {
         check("learned", learned::BUILTIN);
         check("pass", pass::BUILTIN);
         check("allocate/sensitivity", allocate::sensitivity::BUILTIN);
+        let reconstruct = ["adaround", "brecq", "activation-steps", "qdrop", "pd-quant", "genie-m", "admm"];
+        let (within, beside): (Vec<_>, Vec<_>) =
+            step::BUILTIN.iter().copied().partition(|entry| reconstruct.contains(&entry.name));
+        check("step", &beside);
+        check("step/reconstruct", &within);
     }
 }

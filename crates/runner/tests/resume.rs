@@ -55,10 +55,10 @@ fn two_runs_of_one_seed_are_equal_to_the_bit_and_another_seed_is_not() {
     assert!(!equal_but_time(&history(&bench, "a", "zeroq"), &read_history(&other).unwrap()));
 }
 
-#[test]
-fn a_run_killed_at_ten_points_ends_with_the_numbers_of_an_undisturbed_one() {
+/// Kills a run at ten points of its life, and holds its end against that of an undisturbed one.
+fn killed_at_ten_points(method: &str) {
     let bench = Bench::new();
-    let arguments = |results: &'static str| ["exp", "small", "--method", "zeroq-kd", "--out", results];
+    let arguments = |results: &'static str| ["exp", "small", "--method", method, "--out", results];
     let began = Instant::now();
     let (code, _, stderr) = text(&bench.run(&arguments("whole")));
     let whole = began.elapsed();
@@ -73,7 +73,7 @@ fn a_run_killed_at_ten_points_ends_with_the_numbers_of_an_undisturbed_one() {
         }
         child.kill().unwrap();
         child.wait().unwrap();
-        if bench.folder_of("killed", "zeroq-kd").join("summary.json").exists() {
+        if bench.folder_of("killed", method).join("summary.json").exists() {
             // It came to its end before the kill: the next points start over, with the images made anew as well.
             let folder = bench.folder.path().join("killed");
             std::fs::rename(&folder, bench.folder.path().join(format!("done-{point}"))).unwrap();
@@ -82,8 +82,37 @@ fn a_run_killed_at_ten_points_ends_with_the_numbers_of_an_undisturbed_one() {
     assert!(kills >= 5, "only {kills} of ten kills met a living process");
     let (code, _, stderr) = text(&bench.run(&arguments("killed")));
     assert_eq!(code, Some(0), "{stderr}");
-    assert_eq!(summary(&bench, "whole", "zeroq-kd"), summary(&bench, "killed", "zeroq-kd"));
-    assert!(equal_but_time(&history(&bench, "whole", "zeroq-kd"), &history(&bench, "killed", "zeroq-kd")));
+    assert_eq!(summary(&bench, "whole", method), summary(&bench, "killed", method));
+    assert!(equal_but_time(&history(&bench, "whole", method), &history(&bench, "killed", method)));
+}
+
+#[test]
+fn a_training_killed_at_ten_points_ends_with_the_numbers_of_an_undisturbed_one() {
+    killed_at_ten_points("zeroq-kd");
+}
+
+#[test]
+fn a_reconstruction_killed_at_ten_points_ends_with_the_numbers_of_an_undisturbed_one() {
+    killed_at_ten_points("brecq");
+}
+
+/// An analysis of a finished run takes its fitted network from the run's checkpoint.
+#[test]
+fn an_analysis_does_not_fit_again() {
+    let bench = Bench::new();
+    let (code, _, stderr) = text(&bench.run(&["exp", "small", "--method", "brecq", "--out", "a"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    let analyze = ["analyze", "small", "--method", "brecq", "--out", "a", "--images", "4"];
+    let (code, _, stderr) = text(&bench.run(&analyze));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(!stderr.contains("brecq/1 brecq"), "{stderr}");
+    let page = bench.folder_of("a", "brecq").join("analysis");
+    let kept = std::fs::read_to_string(page.join("analysis.md")).unwrap();
+    std::fs::remove_file(bench.folder_of("a", "brecq").join("checkpoints/fit.bin")).unwrap();
+    let (code, _, stderr) = text(&bench.run(&analyze));
+    assert_eq!(code, Some(0), "{stderr}");
+    assert!(stderr.contains("brecq/1 brecq"), "{stderr}");
+    assert_eq!(kept, std::fs::read_to_string(page.join("analysis.md")).unwrap(), "the same network either way");
 }
 
 #[test]

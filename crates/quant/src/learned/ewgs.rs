@@ -174,8 +174,7 @@ mod tests {
     #[test]
     fn the_start_is_that_of_the_formulas() {
         let ewgs = Ewgs::new(EwgsConfig::default()).unwrap();
-        let statistics =
-            [GroupStatistics { min: 0.25, max: 9.0, mean: 1.0, magnitude: 1.0, deviation: 0.5 }];
+        let statistics = [GroupStatistics { min: 0.25, max: 9.0, mean: 1.0, magnitude: 1.0, deviation: 0.5 }];
         let site = LearnedSite { role: Role::Weight, bits: 3, axis: None, groups: 1, signed: true };
         assert_eq!(ewgs.start(&statistics, None, &site).unwrap(), [vec![-1.5f32], vec![1.5], vec![1.5]]);
         let site = LearnedSite { role: Role::Activation, signed: false, ..site };

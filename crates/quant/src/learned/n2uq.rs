@@ -121,11 +121,10 @@ impl N2uq {
         let constant = |values: Vec<f32>, shape: [usize; 2]| {
             Tensor::<2>::from_data(TensorData::new(values, shape), &device.clone().inner()).autodiff()
         };
-        let lengths =
-            segments.clone().autodiff().reshape([groups, steps]).clamp_min(self.config.least_segment as f32);
+        let lengths = segments.clone().autodiff().reshape([groups, steps]).clamp_min(self.config.least_segment as f32);
         let earlier = (0..steps * steps).map(|place| f32::from(u8::from(place / steps < place % steps))).collect();
-        let begins = lengths.clone().matmul(constant(earlier, [steps, steps]))
-            + start.clone().autodiff().reshape([groups, 1]);
+        let begins =
+            lengths.clone().matmul(constant(earlier, [steps, steps])) + start.clone().autodiff().reshape([groups, 1]);
         let slopes = lengths.recip().mul_scalar(delta);
         let below = (0..steps).map(|code| (code as f64 * delta) as f32).collect();
         let shifts = constant(below, [1, steps]) - begins * slopes.clone();

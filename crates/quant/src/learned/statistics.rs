@@ -119,9 +119,7 @@ mod tests {
             let mean = values.iter().sum::<f64>() / 6.0;
             let magnitude = values.iter().map(|x| x.abs()).sum::<f64>() / 6.0;
             let deviation = (values.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 5.0).sqrt();
-            for (found, expected) in
-                [(found.mean, mean), (found.magnitude, magnitude), (found.deviation, deviation)]
-            {
+            for (found, expected) in [(found.mean, mean), (found.magnitude, magnitude), (found.deviation, deviation)] {
                 assert!((f64::from(found) - expected).abs() < 1e-6, "{found} {expected}");
             }
             let ends = values.iter().fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(*x), high.max(*x)));

@@ -103,8 +103,9 @@ fn every_quantizer_has_reference_values_for_all_that_it_quantizes() {
         .iter()
         .flat_map(|entry| {
             let quantizer = (entry.build)(toml::Table::new()).unwrap();
-            let has = move |(role, name): (Role, &str)| Some((entry.name.to_owned(), name.to_owned()))
-                .filter(|_| quantizer.widths(role).is_some());
+            let has = move |(role, name): (Role, &str)| {
+                Some((entry.name.to_owned(), name.to_owned())).filter(|_| quantizer.widths(role).is_some())
+            };
             roles.into_iter().filter_map(has)
         })
         .collect();

@@ -34,7 +34,10 @@ fn config(weight: (&str, u8), activation: (&str, u8)) -> QuantConfig {
         ..QuantConfig::default()
     };
     config.weight.learned = Some(PluginChoice::named(weight.0));
-    config.activation.learned = Some(PluginChoice::named(activation.0));
+    let activation = PluginChoice::named(activation.0);
+    // Low enough that values lie beyond it, or its clip would have no gradient.
+    config.activation.learned =
+        Some(if activation.kind == "pact" { activation.with("alpha", 0.5) } else { activation });
     config
 }
 
@@ -71,8 +74,9 @@ fn frozen_networks_give_the_same_logits_and_pass_the_audit() {
             let frozen = learned.frozen_learned().unwrap();
             assert!(frozen.learned.is_none() && learned.learned.is_some());
             assert!(difference(&values(frozen.forward(x.clone())), &logits) <= 1e-5 * size, "{what}");
+            // Folding rounds otherwise, so that a value at a threshold may fall to its other side.
             let evaluation = learned.for_evaluation().unwrap();
-            assert!(difference(&values(evaluation.forward(x.clone())), &logits) <= 1e-3 * size, "{what}");
+            assert!(difference(&values(evaluation.forward(x.clone())), &logits) <= 0.05 * size, "{what}");
             let audit = Audit::of(&learned, Some(x)).unwrap();
             let rows = audit.rows.iter().filter(|row| row.role == Role::Weight);
             assert!(rows.clone().count() == 6 && rows.clone().all(|row| row.quantizer == weight.0), "{what}");
@@ -142,7 +146,7 @@ fn the_penalty_is_that_of_the_clips() {
     let learned = calibrated(small(1), &config(("dorefa", 4), ("pact", 4))).with_learned().unwrap().trainable();
     let penalty = learned.learned_penalty().unwrap();
     let sites = learned.plan.activations().count() as f32;
-    assert!((penalty.clone().into_scalar::<f32>() - sites * 1e-4 * 64.0).abs() < 1e-5);
+    assert!((penalty.clone().into_scalar::<f32>() - sites * 1e-4 * 0.25).abs() < 1e-8);
     let mut gradients = penalty.backward();
     let own = GradientsParams::from_module(&mut gradients, learned.learned.as_ref().unwrap());
     assert_eq!(own.len(), sites as usize);

@@ -150,7 +150,8 @@ fn learned(
     families: &Families,
 ) -> Result<Option<(String, Arc<dyn LearnedQuantizer>)>, ConfigError> {
     let Some(choice) = &format.learned else { return Ok(None) };
-    let built = families.learned.build(&choice.kind, choice.options.clone()).map_err(|error| error.within("learned"))?;
+    let built =
+        families.learned.build(&choice.kind, choice.options.clone()).map_err(|error| error.within("learned"))?;
     if format.dynamic.is_some() {
         let fix = "a learned quantizer has its ranges from training: leave `dynamic` out, or `learned`";
         return Err(ConfigError::invalid("learned", format!("`{}` with dynamic ranges", choice.kind), fix));

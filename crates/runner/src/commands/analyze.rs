@@ -8,7 +8,7 @@ use clap::Args;
 use super::exp::rename;
 use super::{Place, print};
 use crate::analysis::{AnalysisReport, Subject, write_weights};
-use crate::config::Experiment;
+use crate::config::{Experiment, Wishes};
 use crate::pipeline::quantized;
 use crate::record::Console;
 use crate::{Project, Registry, Usage, interrupt};
@@ -36,6 +36,9 @@ pub(super) struct AnalyzeArgs {
     /// With the experiment's [fast] table.
     #[arg(long)]
     fast: bool,
+    /// With the method's full budget: its [budget.full] table.
+    #[arg(long, conflicts_with = "fast")]
+    full: bool,
     /// Print the analysis as JSON.
     #[arg(long)]
     json: bool,
@@ -48,8 +51,9 @@ pub(super) fn analyze(registry: Registry, args: &AnalyzeArgs) -> Result<ExitCode
     let experiment = Experiment::read(&project, &args.experiment)?;
     let method = args.method.as_ref().unwrap_or(&experiment.methods()[0]);
     let seed = args.seed.unwrap_or(experiment.seeds()[0]);
-    let mut config = experiment.resolve(&project, method, seed, args.fast, &args.sets)?;
-    rename(&mut config.experiment.name, args.fast, &args.sets);
+    let wishes = Wishes { fast: args.fast, full: args.full, sets: &args.sets };
+    let mut config = experiment.resolve(&project, method, seed, wishes)?;
+    rename(&mut config.experiment.name, wishes);
     if args.images == 0 {
         return Err(Usage("--images 0: write at least 1".to_owned()).into());
     }

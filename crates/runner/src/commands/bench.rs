@@ -7,7 +7,7 @@ use anyhow::Result;
 use blindfold_distill::{StudentConfig, StudentTrainer};
 use blindfold_quant::{FitRequest, Plan, Precision, QuantConfig, QuantizedNetwork, Silent};
 use blindfold_synth::{ImageSet, NoProgress, Request};
-use blindfold_zoo::{Network, Normalization, fold_batch_norms};
+use blindfold_zoo::{Network, NetworkBuilder, Normalization, Op, fold_batch_norms};
 use burn::tensor::{Device, Tensor};
 use clap::Args;
 
@@ -88,12 +88,17 @@ pub(super) fn bench(registry: Registry, args: &BenchArgs) -> Result<ExitCode> {
         "epochs = 1000\nbatch = 128\nlog_every = 0\n[[loss]]\nkind = 'kl'\ntemperature = 20.0\n[[loss]]\nkind = 'cross-entropy'\ntarget = 'teacher-argmax'\n",
     )?;
     let squant = context.registry.quant.steps.build("squant", toml::Table::new())?;
-    let zeros = images_of(&network, device);
-    let rounding = median(args.repeat, || {
-        let request = FitRequest { teacher: &network, images: &zeros, seed: 1, progress: &mut Silent };
-        squant.fit(request, student.clone())?;
-        Ok(())
-    })?;
+    let rounding = |network: &Network| -> Result<f64> {
+        let plan = Plan::new(&config, network, &context.registry.quant)?;
+        let student = QuantizedNetwork::with_weights(network.clone(), plan)?;
+        let zeros = images_of(network, device);
+        median(args.repeat, || {
+            let request = FitRequest { teacher: network, images: &zeros, seed: 1, progress: &mut Silent };
+            squant.fit(request, student.clone())?;
+            Ok(())
+        })
+    };
+    let (small, large) = (rounding(&network)?, rounding(&resnet18(device))?);
     let mut trainer = StudentTrainer::new(network.clone(), student, noise(256)?, fit, &context.registry.losses, &context.registry.generators, 1)?;
     trainer.step()?;
     let distill = median(args.repeat, || {
@@ -108,7 +113,8 @@ pub(super) fn bench(registry: Registry, args: &BenchArgs) -> Result<ExitCode> {
             "evaluation_images_per_s": images_per_s,
             "zeroq_step_ms": 1e3 * zeroq,
             "distill_step_ms": 1e3 * distill,
-            "squant_ms": 1e3 * rounding,
+            "squant_ms": 1e3 * small,
+            "squant_resnet18_ms": 1e3 * large,
             "device": context.device.name,
             "threads": threads,
         });
@@ -118,9 +124,34 @@ pub(super) fn bench(registry: Registry, args: &BenchArgs) -> Result<ExitCode> {
         print(&format!("  evaluation             {images_per_s:8.0} images/s\n"));
         print(&format!("  ZeroQ step, batch 64   {:8.1} ms\n", 1e3 * zeroq));
         print(&format!("  distill step, 128      {:8.1} ms\n", 1e3 * distill));
-        print(&format!("  SQuant, all weights    {:8.1} ms\n", 1e3 * rounding));
+        print(&format!("  SQuant, all weights    {:8.1} ms\n", 1e3 * small));
+        print(&format!("  SQuant, ResNet-18      {:8.1} ms (11.7 million weights)\n", 1e3 * large));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A network with the weights' shapes of ImageNet's ResNet-18 (He et al. 2016, table 1).
+fn resnet18(device: &Device) -> Network {
+    let mut graph = NetworkBuilder::new(device, 1);
+    let mut last = graph.conv("conv1", 0, [64, 3, 7], 2, 3, false);
+    let mut width = 64;
+    for (stage, out) in [64, 128, 256, 512].into_iter().enumerate() {
+        for unit in 0..2 {
+            let name = format!("layer{}.{unit}", stage + 1);
+            let stride = if stage > 0 && unit == 0 { 2 } else { 1 };
+            let first = graph.conv(&format!("{name}.conv1"), last, [out, width, 3], stride, 1, false);
+            let body = graph.conv(&format!("{name}.conv2"), first, [out, out, 3], 1, 1, false);
+            let shortcut = match stride {
+                1 => last,
+                _ => graph.conv(&format!("{name}.downsample"), last, [out, width, 1], stride, 0, false),
+            };
+            last = graph.op(&format!("{name}.add"), &[body, shortcut], Op::Add);
+            width = out;
+        }
+    }
+    let pool = graph.op("avgpool", &[last], Op::GlobalAvgPool);
+    graph.linear("fc", pool, 1000, width);
+    graph.finish("resnet18", [3, 224, 224], 1000)
 }
 
 /// One image of zeros, for steps that look at none.

@@ -14,7 +14,7 @@ use rand::RngExt;
 use super::exp::rename;
 use super::{Place, print};
 use crate::analysis::Subject;
-use crate::config::Experiment;
+use crate::config::{Experiment, Wishes};
 use crate::pipeline::{Prepared, quantized};
 use crate::record::{Console, RunFolder, write_atomic};
 use crate::{Project, Registry, Usage, interrupt};
@@ -48,6 +48,9 @@ pub(super) struct BoundsArgs {
     /// With the experiment's [fast] table.
     #[arg(long)]
     fast: bool,
+    /// With the method's full budget: its [budget.full] table.
+    #[arg(long, conflicts_with = "fast")]
+    full: bool,
     /// Print the report as JSON.
     #[arg(long)]
     json: bool,
@@ -60,8 +63,9 @@ pub(super) fn bounds(registry: Registry, args: &BoundsArgs) -> Result<ExitCode> 
     let experiment = Experiment::read(&project, &args.experiment)?;
     let method = args.method.as_ref().unwrap_or(&experiment.methods()[0]);
     let seed = args.seed.unwrap_or(experiment.seeds()[0]);
-    let mut config = experiment.resolve(&project, method, seed, args.fast, &args.sets)?;
-    rename(&mut config.experiment.name, args.fast, &args.sets);
+    let wishes = Wishes { fast: args.fast, full: args.full, sets: &args.sets };
+    let mut config = experiment.resolve(&project, method, seed, wishes)?;
+    rename(&mut config.experiment.name, wishes);
     if let Some(radius) = args.radius.filter(|radius| !(0.0..=255.0).contains(radius)) {
         return Err(Usage(format!("--radius {radius}: write a number of 255ths from 0 to 255")).into());
     }

@@ -8,7 +8,7 @@ use toml::{Table, Value};
 
 use super::print;
 use crate::Project;
-use crate::config::{Experiment, RunConfig};
+use crate::config::{Experiment, RunConfig, Wishes};
 use crate::record::differences;
 
 /// Arguments of `config`.
@@ -28,6 +28,9 @@ pub(super) struct ConfigArgs {
     /// With the [fast] table.
     #[arg(long)]
     fast: bool,
+    /// With the method's full budget: its [budget.full] table.
+    #[arg(long, conflicts_with = "fast")]
+    full: bool,
     /// Only what differs from this experiment (or EXPERIMENT:METHOD).
     #[arg(long, value_name = "OTHER")]
     diff: Option<String>,
@@ -45,7 +48,7 @@ pub(super) fn config(args: &ConfigArgs) -> Result<ExitCode> {
             let experiment = Experiment::read(&project, name)?;
             let method = method.or(args.method.as_deref()).unwrap_or(&experiment.methods()[0]).to_owned();
             let seed = args.seed.unwrap_or(experiment.seeds()[0]);
-            let other = table(&experiment.resolve(&project, &method, seed, false, &[])?)?;
+            let other = table(&experiment.resolve(&project, &method, seed, Wishes::default())?)?;
             for difference in differences(&other, &own) {
                 print(&format!("{difference}\n"));
             }
@@ -58,7 +61,7 @@ fn resolve(project: &Project, name: &str, method: Option<&str>, args: &ConfigArg
     let experiment = Experiment::read(project, name)?;
     let method = method.unwrap_or(&experiment.methods()[0]).to_owned();
     let seed = args.seed.or(experiment.seeds().first().copied()).unwrap_or(1);
-    experiment.resolve(project, &method, seed, args.fast, &args.sets)
+    experiment.resolve(project, &method, seed, Wishes { fast: args.fast, full: args.full, sets: &args.sets })
 }
 
 fn table(config: &RunConfig) -> Result<Table> {

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{Place, print};
-use crate::config::Experiment;
+use crate::config::{Experiment, Wishes};
 use crate::pipeline::{Outcome, run_once};
 use crate::record::{Console, Summary, compare};
 use crate::{Project, Registry, Usage, interrupt};
@@ -31,6 +31,9 @@ pub(super) struct ExpArgs {
     /// Small sizes for a quick look: the experiment's [fast] table.
     #[arg(long)]
     fast: bool,
+    /// The papers' sizes: the methods' [budget.full] tables.
+    #[arg(long, conflicts_with = "fast")]
+    full: bool,
     /// Move finished or half-finished runs of the same names aside and start over.
     #[arg(long)]
     fresh: bool,
@@ -50,11 +53,12 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
         (None, Some(text)) => parse_seeds(text)?,
         (None, None) => experiment.seeds().to_vec(),
     };
+    let wishes = Wishes { fast: args.fast, full: args.full, sets: &args.sets };
     let mut runs = Vec::new();
     for method in &methods {
         for &seed in &seeds {
-            let mut config = experiment.resolve(&project, method, seed, args.fast, &args.sets)?;
-            rename(&mut config.experiment.name, args.fast, &args.sets);
+            let mut config = experiment.resolve(&project, method, seed, wishes)?;
+            rename(&mut config.experiment.name, wishes);
             runs.push(config);
         }
     }
@@ -127,9 +131,13 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
 }
 
 /// Runs whose configuration was changed on the command line do not lie among the experiment's own.
-pub(super) fn rename(name: &mut String, fast: bool, sets: &[String]) {
+pub(super) fn rename(name: &mut String, wishes: Wishes<'_>) {
+    let Wishes { fast, full, sets } = wishes;
     if fast {
         name.push_str("+fast");
+    }
+    if full {
+        name.push_str("+full");
     }
     let mut sets: Vec<String> = sets
         .iter()

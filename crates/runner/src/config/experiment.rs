@@ -27,6 +27,17 @@ pub struct Experiment {
     resolved: bool,
 }
 
+/// What the command line asks of a configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Wishes<'a> {
+    /// With the experiment's `[fast]` table.
+    pub fast: bool,
+    /// With the method's `[budget.full]` table: the paper's sizes.
+    pub full: bool,
+    /// Keys set by hand, as `key=value`.
+    pub sets: &'a [String],
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PublishedTable {
@@ -149,18 +160,13 @@ impl Experiment {
             .unwrap_or("")
     }
 
-    /// The configuration of one run: experiment < method file < `[methods.<name>]` < `[fast]` < `--set` < seed.
+    /// The configuration of one run: experiment < method file < its `[budget.full]` where asked for < `[methods.<name>]` <
+    /// `[fast]` < `--set` < seed.
     ///
     /// # Errors
     /// An unknown method with near matches; unknown or wrong keys.
-    pub fn resolve(
-        &self,
-        project: &Project,
-        method: &str,
-        seed: u64,
-        fast: bool,
-        sets: &[String],
-    ) -> Result<RunConfig> {
+    pub fn resolve(&self, project: &Project, method: &str, seed: u64, wishes: Wishes<'_>) -> Result<RunConfig> {
+        let Wishes { fast, full, sets } = wishes;
         if self.resolved && !self.methods.iter().any(|known| known == method) {
             let near = near_matches(method, self.methods.iter().map(String::as_str));
             let hint = near.first().map(|best| format!(" (did you mean `{best}`?)")).unwrap_or_default();
@@ -169,7 +175,7 @@ impl Experiment {
         }
         let mut table = self.common.clone();
         if !self.resolved {
-            merge(&mut table, read_method_table(project, method)?);
+            merge(&mut table, with_budget(read_method_table(project, method)?, method, full)?);
             if let Some(Value::Table(own)) = self.per_method.get(method) {
                 merge(&mut table, own.clone());
             }
@@ -181,13 +187,14 @@ impl Experiment {
             }
             let common_images = fast.remove("images");
             if let (Some(Value::Table(by_source)), Some(source)) = (common_images, source_of(&table))
-                && let Some(Value::Table(own)) = by_source.get(&source)
+                && let Some(Value::Table(own)) = by_source.get(&source).or_else(|| by_source.get("*"))
             {
                 merge(&mut table, Table::from_iter([("images".to_owned(), Value::Table(own.clone()))]));
             }
             if let Some(Value::Table(by_step)) = fast.remove("fit") {
                 let steps = steps_of(&table);
-                let own = by_step.into_iter().filter(|(step, _)| steps.contains(step)).collect::<Table>();
+                let wanted = |key: &String| steps.contains(key) || (key == "images" && !steps.is_empty());
+                let own = by_step.into_iter().filter(|(key, _)| wanted(key)).collect::<Table>();
                 merge(&mut table, Table::from_iter([("fit".to_owned(), Value::Table(own))]));
             }
             merge(&mut table, fast);
@@ -208,6 +215,35 @@ impl Experiment {
         config.validate().map_err(|error| Usage(format!("{} / {method}: {error}", self.name)))?;
         Ok(config)
     }
+}
+
+/// A method's table for one of its two budgets: `[budget]` holds `short`, what share of the paper's the file's own sizes
+/// are, and `[budget.full]`, the keys with which it is the paper's.
+fn with_budget(mut method: Table, name: &str, full: bool) -> Result<Table> {
+    let mut budget = take_table(&mut method, "budget")?;
+    let wrong = |what: String| Usage(format!("configs/methods/{name}.toml: [budget]: {what}"));
+    let short = match budget.remove("short") {
+        None if budget.is_empty() => None,
+        Some(Value::String(share)) => Some(format!("short: {share}")),
+        _ => {
+            return Err(wrong("`short` is missing: say what share of the paper's budget the file has".to_owned()).into());
+        }
+    };
+    let sizes = take_table(&mut budget, "full").map_err(|error| wrong(error.to_string()))?;
+    if let Some(stranger) = budget.keys().next() {
+        return Err(wrong(format!("`{stranger}` is no key of it: write `short` and [budget.full]")).into());
+    }
+    let which = match (full, short) {
+        (true, Some(_)) => {
+            merge(&mut method, sizes);
+            Some("full".to_owned())
+        }
+        (_, short) => short,
+    };
+    if let (Some(which), Some(Value::Table(head))) = (which, method.get_mut("method")) {
+        head.insert("budget".to_owned(), Value::String(which));
+    }
+    Ok(method)
 }
 
 fn steps_of(table: &Table) -> Vec<String> {

@@ -5,7 +5,7 @@ mod merge;
 mod run_config;
 
 pub(crate) use experiment::read_table;
-pub use experiment::{Experiment, experiment_names, method_names, read_method, read_method_table};
+pub use experiment::{Experiment, Wishes, experiment_names, method_names, read_method, read_method_table};
 pub use merge::{merge, set_key};
 pub use run_config::{
     DataTable, EvaluationTable, ExperimentTable, FitTable, MethodTable, RunConfig, SourceTable, TeacherTable,

@@ -1,12 +1,10 @@
 //! The resolved configuration of one run.
 
-use std::collections::BTreeMap;
-
 use blindfold_distill::StudentConfig;
 use blindfold_quant::{AllocateConfig, QuantConfig};
-use blindfold_zoo::{ArchitectureTable, ConfigError, Normalization};
+use blindfold_zoo::{ArchitectureTable, ConfigError, Normalization, near_matches};
 use serde::{Deserialize, Serialize};
-use toml::Table;
+use toml::{Table, Value};
 
 /// Everything that determines one run: one experiment, one method, one seed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -60,13 +58,16 @@ impl RunConfig {
         if let Some((key, _)) = counts.into_iter().find(|(_, count)| *count == 0) {
             return Err(ConfigError::invalid(key, 0, "write at least 1"));
         }
-        match self.fit.options.keys().find(|name| !self.fit.steps.contains(name)) {
-            Some(stranger) => {
+        let stranger = |(name, value): &(&String, &Value)| !self.fit.steps.contains(name) || !value.is_table();
+        match self.fit.options.iter().find(stranger) {
+            Some((name, value)) => {
+                let near = near_matches(name, ["steps", "images"].into_iter());
+                let hint = near.first().map(|best| format!("did you mean `fit.{best}`? ")).unwrap_or_default();
                 let fix = format!(
-                    "`fit.steps` does not name it: it has {:?}; own keys are `steps` and `images`",
+                    "{hint}[fit] has the keys `steps` and `images`, and a table for each step of `fit.steps`, which are {:?}",
                     self.fit.steps
                 );
-                Err(ConfigError::invalid(&format!("fit.{stranger}"), "a table", fix))
+                Err(ConfigError::invalid(&format!("fit.{name}"), value, fix))
             }
             None => Ok(()),
         }
@@ -103,6 +104,9 @@ pub struct MethodTable {
     /// What is done otherwise than there.
     #[serde(default)]
     pub differences: Vec<String>,
+    /// `full`, or what share of the paper's budget it has; absent where the paper's own is small.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub budget: Option<String>,
 }
 
 /// The `[teacher]` table: a name of the catalogue, or a file with all that must be known of it.
@@ -165,13 +169,18 @@ pub struct FitTable {
     pub images: Option<usize>,
     /// The steps' own tables.
     #[serde(flatten)]
-    pub options: BTreeMap<String, Table>,
+    pub options: Table,
 }
 
 impl FitTable {
     /// Whether there are no steps.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The own keys of a step.
+    pub fn options_of(&self, step: &str) -> Table {
+        self.options.get(step).and_then(Value::as_table).cloned().unwrap_or_default()
     }
 }
 

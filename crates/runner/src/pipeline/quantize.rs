@@ -1,6 +1,6 @@
 //! From images to a quantized network: passes, bit allocation, weights, fitting steps, activation ranges.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use blindfold_quant::{
     Allocation, Calibrator, FitProgress, FitRequest, FittingStep, Plan, QuantConfig, QuantError, QuantizedNetwork,
     QuantizedState, Rewritten, Stage, allocate,
@@ -9,11 +9,13 @@ use blindfold_synth::ImageSet;
 use blindfold_zoo::{ConfigError, Network};
 use burn::tensor::Tensor;
 
+use super::checkpoint::{FIT_CHECKPOINT, FitCheckpoint, unpack};
 use super::context::Context;
 use super::images::{MadeImages, make};
+use super::run::config_identity;
 use crate::config::RunConfig;
 use crate::interrupt;
-use crate::record::Task;
+use crate::record::{RunFolder, Status, Task};
 use crate::teachers::Teacher;
 
 /// A quantized network with all that it came from.
@@ -35,13 +37,34 @@ pub(crate) fn quantized(context: &Context, config: &RunConfig, label: &str) -> R
         return Ok(None);
     };
     let work = Quantize { context, config, label, teacher: &teacher, images: &images.images };
-    let done = work.run(&mut Forgetful)?;
+    let done = work.run(&mut Kept(fitted(context, config, &images.key)?))?;
     Ok(done.map(|Done { teacher: prepared_teacher, student, .. }| Prepared {
         teacher,
         prepared_teacher,
         student,
         images,
     }))
+}
+
+/// The fitted student that the finished run of this very configuration left, so that its steps need not run again.
+fn fitted(context: &Context, config: &RunConfig, images: &str) -> Result<Option<(Place, QuantizedState)>> {
+    let experiment = &config.experiment;
+    let run = RunFolder::path_of(&context.project.runs(), &experiment.name, &config.method.name, config.seed);
+    let path = run.join(FIT_CHECKPOINT);
+    if !path.is_file() || !run.join("run.json").is_file() {
+        return Ok(None);
+    }
+    let info = RunFolder::read_info(&run)?;
+    let same = info.status == Status::Completed
+        && info.images_sha256.as_deref() == Some(images)
+        && info.config_sha256 == config_identity(context, config)?;
+    if !same {
+        return Ok(None);
+    }
+    let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let (checkpoint, state) = unpack::<FitCheckpoint>(&bytes).with_context(|| path.display().to_string())?;
+    let state = QuantizedState::from_bytes(state).with_context(|| path.display().to_string())?;
+    Ok((checkpoint.place.steps == config.fit.steps.len()).then_some((checkpoint.place, state)))
 }
 
 /// Keeps what fitting steps report, and how far they are.
@@ -65,10 +88,10 @@ pub(super) struct Place {
     pub(super) total: u64,
 }
 
-/// Keeps nothing.
-struct Forgetful;
+/// Goes on from a state, and keeps nothing.
+struct Kept(Option<(Place, QuantizedState)>);
 
-impl Keeper for Forgetful {
+impl Keeper for Kept {
     fn values(&mut self, _unit: u64, _values: &[(String, f64)]) -> Result<()> {
         Ok(())
     }
@@ -76,7 +99,7 @@ impl Keeper for Forgetful {
         Ok(())
     }
     fn kept(&mut self) -> Result<Option<(Place, QuantizedState)>> {
-        Ok(None)
+        Ok(self.0.take())
     }
 }
 
@@ -87,8 +110,12 @@ pub(super) type NamedStep = (String, Box<dyn FittingStep>);
 pub(super) fn fitting_steps(context: &Context, config: &RunConfig) -> Result<Vec<NamedStep>, ConfigError> {
     let mut steps: Vec<NamedStep> = Vec::new();
     for name in &config.fit.steps {
-        let options = config.fit.options.get(name).cloned().unwrap_or_default();
-        let step = context.registry.quant.steps.build(name, options).map_err(|error| error.within("fit"))?;
+        let step = context
+            .registry
+            .quant
+            .steps
+            .build(name, config.fit.options_of(name))
+            .map_err(|error| error.within("fit"))?;
         if let Some((before, _)) = steps.last().filter(|(_, last)| last.stage() > step.stage()) {
             let fix = format!("it works before activations are calibrated and `{before}` after: name it earlier");
             return Err(ConfigError::invalid("fit.steps", name, fix));
@@ -147,7 +174,7 @@ impl Quantize<'_> {
             let images = self.tensor(config.fit.images);
             let families = &context.registry.quant;
             // A life that goes on from a checkpoint has logged its allocation already.
-            let mut forgetful = Forgetful;
+            let mut forgetful = Kept(None);
             let quiet: &mut dyn Keeper = if kept.is_some() { &mut forgetful } else { &mut *keeper };
             let mut progress = Report::new(self, "allocate", 0, quiet);
             let found = allocate(table, &network.network, &quant, families, &images, config.seed, &mut progress);

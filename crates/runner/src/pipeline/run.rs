@@ -56,6 +56,7 @@ pub(crate) fn ledger_identity(context: &Context, config: &RunConfig) -> Result<S
     config.method.summary.clear();
     config.method.source.clear();
     config.method.differences.clear();
+    config.method.budget = None;
     config_identity(context, &config)
 }
 

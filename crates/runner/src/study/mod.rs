@@ -15,7 +15,7 @@ use anyhow::{Context as _, Result};
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::config::{Experiment, RunConfig, merge, read_table};
+use crate::config::{Experiment, RunConfig, Wishes, merge, read_table};
 use crate::{Project, Usage};
 
 pub use figure::figure;
@@ -37,6 +37,7 @@ pub struct Study {
     pub methods: Vec<String>,
     seeds: Vec<u64>,
     seeds_of: BTreeMap<String, Vec<u64>>,
+    full: bool,
     common: Table,
     folder: PathBuf,
 }
@@ -65,6 +66,8 @@ struct Head {
     seeds: Vec<u64>,
     #[serde(default)]
     seeds_of: BTreeMap<String, Vec<u64>>,
+    #[serde(default)]
+    full: bool,
 }
 
 impl Study {
@@ -112,6 +115,7 @@ impl Study {
             methods: head.methods,
             seeds: head.seeds,
             seeds_of: head.seeds_of,
+            full: head.full,
             common,
             folder,
         })
@@ -149,7 +153,7 @@ impl Study {
                 for method in &self.methods {
                     for &seed in self.seeds_of.get(method).unwrap_or(&self.seeds) {
                         let config = experiment
-                            .resolve(project, method, seed, fast, &[])
+                            .resolve(project, method, seed, Wishes { fast, full: self.full, sets: &[] })
                             .with_context(|| format!("{} / {method}", experiment.name()))?;
                         let (protocol, bits, method) = (protocol.clone(), bits.clone(), method.clone());
                         cells.push(Cell { protocol, bits, method, config });

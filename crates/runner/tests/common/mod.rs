@@ -20,7 +20,7 @@ const EXPERIMENT: &str = r#"
 [experiment]
 name = "small"
 summary = "a small experiment"
-methods = ["zeroq", "zeroq-kd", "real"]
+methods = ["zeroq", "zeroq-kd", "brecq", "real"]
 seeds = [1]
 
 [teacher]
@@ -58,6 +58,15 @@ batch = 4
 lr = 1e-3
 log_every = 1
 
+[methods.brecq.images]
+count = 16
+batch = 8
+iterations = 3
+
+[methods.brecq.fit]
+brecq = { iterations = 60, batch = 4 }
+activation-steps = { iterations = 40, batch = 4 }
+
 [methods.real.images]
 count = 8
 "#;
@@ -67,7 +76,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let configs = folder.path().join("configs");
         std::fs::create_dir_all(configs.join("methods")).unwrap();
-        for method in ["zeroq", "zeroq-kd", "real"] {
+        for method in ["zeroq", "zeroq-kd", "brecq", "real"] {
             let name = format!("{method}.toml");
             std::fs::copy(repository().join("configs/methods").join(&name), configs.join("methods").join(name))
                 .unwrap();

@@ -184,7 +184,8 @@ impl GeneratorFeed {
     }
 }
 
-fn class_numbers(labels: impl Iterator<Item = u32>, device: &Device) -> Tensor<1, Int> {
+/// Labels as the losses read them.
+pub(crate) fn class_numbers(labels: impl Iterator<Item = u32>, device: &Device) -> Tensor<1, Int> {
     let values: Vec<i32> = labels.map(|label| label as i32).collect();
     let count = values.len();
     Tensor::from_data(TensorData::new(values, [count]), device)

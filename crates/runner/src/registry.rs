@@ -1,8 +1,8 @@
 //! Every plugin that the program knows.
 
-use blindfold_distill::Loss;
+use blindfold_distill::{Loss, Plugins};
 use blindfold_quant::{Families, FittingStep, NumberFormat, Pass, Quantizer, RangeEstimator};
-use blindfold_synth::{GeneratorMethod, ImageSource, StatisticsLoss};
+use blindfold_synth::{Augment, GeneratorMethod, ImageSource, StatisticsLoss};
 use blindfold_zoo::architecture::{self, Architecture};
 use blindfold_zoo::{ConfigError, Entry, Family};
 
@@ -24,6 +24,8 @@ pub struct Registry {
     pub statistics: Family<dyn StatisticsLoss>,
     /// Ways to train a generator.
     pub generators: Family<dyn GeneratorMethod>,
+    /// Augmentations of the images that a student is trained on.
+    pub augmentations: Family<dyn Augment>,
     /// Quantizers, range estimators, number formats, passes, fitting steps, sensitivities.
     pub quant: Families,
     /// Losses of the student.
@@ -44,10 +46,20 @@ impl Registry {
             sources: blindfold_synth::image_sources()?,
             statistics: blindfold_synth::statistics_losses()?,
             generators: blindfold_synth::generators()?,
+            augmentations: blindfold_synth::augmentations()?,
             quant: Families::builtin(),
             losses: blindfold_distill::losses()?,
             sinks: Family::new("metric sink", BUILTIN_SINKS)?,
         })
+    }
+
+    /// What the training of a student draws on.
+    pub fn plugins(&self) -> Plugins {
+        Plugins {
+            losses: self.losses.clone(),
+            generators: self.generators.clone(),
+            augmentations: self.augmentations.clone(),
+        }
     }
 
     /// The registry with one loss more.
@@ -119,6 +131,15 @@ impl Registry {
     /// [`ConfigError::Duplicate`] when the name is taken.
     pub fn with_generator(mut self, entry: Entry<dyn GeneratorMethod>) -> Result<Self, ConfigError> {
         self.generators = self.generators.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one augmentation more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_augmentation(mut self, entry: Entry<dyn Augment>) -> Result<Self, ConfigError> {
+        self.augmentations = self.augmentations.with(entry)?;
         Ok(self)
     }
 }

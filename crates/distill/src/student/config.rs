@@ -1,6 +1,6 @@
 //! The settings of a student's training.
 
-use blindfold_synth::GeneratorConfig;
+use blindfold_synth::{AugmentationConfig, GeneratorConfig};
 use blindfold_zoo::ConfigError;
 use serde::{Deserialize, Serialize};
 
@@ -60,8 +60,13 @@ pub struct StudentConfig {
     /// Updates of weights scaled up until enough integer weights change; absent: they stay as the optimizer makes them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub inundation: Option<Inundation>,
-    /// What happens to a stored image before it is shown to both networks; generated images are shown as they are.
+    /// What happens to a stored image before it is shown to both networks.
     pub augment: Augmentation,
+    /// What happens to the images of every step after that, in this order: to stored ones, and to those of the `generator`.
+    /// Mixed images have the shares of their classes as soft labels, and the class with the largest share as label. The images
+    /// of a range warm-up's own generator are shown as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub augmentation: Vec<AugmentationConfig>,
     /// The losses, each with its weight and its own options.
     pub loss: Vec<LossConfig>,
 }
@@ -90,6 +95,10 @@ pub enum BatchNorms {
 pub struct RangeWarmup {
     /// Steps, of `batch` images each.
     pub iterations: usize,
+    /// How many of them, the last ones, show their images to the range estimator: early ones of a generator are noise, and
+    /// some estimators are slow. Absent: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub observed: Option<usize>,
     /// Images a step of this table's own generator; absent: the training's `batch`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub batch: Option<usize>,
@@ -99,6 +108,11 @@ pub struct RangeWarmup {
 }
 
 impl RangeWarmup {
+    /// Whether the estimator sees the images of that step.
+    pub(crate) fn observes(&self, step: usize) -> bool {
+        step + self.observed.unwrap_or(self.iterations) >= self.iterations
+    }
+
     fn validate(&self) -> Result<(), ConfigError> {
         if self.batch == Some(0) {
             return Err(ConfigError::invalid("batch", 0, "write at least 1, or leave the key out"));
@@ -106,6 +120,10 @@ impl RangeWarmup {
         if self.batch.is_some() && self.generator.is_none() {
             let fix = "it is for a generator of this table's own: write `generator`, or leave the key out";
             return Err(ConfigError::invalid("batch", "a value", fix));
+        }
+        if let Some(observed) = self.observed.filter(|&observed| observed == 0 || observed > self.iterations) {
+            let fix = format!("write 1 to {}, the number of steps, or leave the key out", self.iterations);
+            return Err(ConfigError::invalid("observed", observed, fix));
         }
         match self.generator.is_some() && self.iterations == 0 {
             true => Err(ConfigError::invalid("iterations", 0, "a generator needs steps: write for example 800")),
@@ -135,13 +153,14 @@ impl Default for StudentConfig {
             generator: None,
             inundation: None,
             augment: Augmentation::default(),
+            augmentation: Vec::new(),
             loss: vec![LossConfig::of("kl")],
         }
     }
 }
 
 impl StudentConfig {
-    /// Checks the values against a set of `count` images of `shape`; losses and generators are checked where they are built.
+    /// Checks the values against a set of `count` images of `shape`; plugins are checked where they are built.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] with the key.
@@ -188,7 +207,7 @@ impl StudentConfig {
             inundation.validate().map_err(|error| error.within("inundation"))?;
         }
         if self.generator.is_some() && !self.augment.is_identity() {
-            let fix = "it is for stored images: leave it out with a `generator`";
+            let fix = "it is for stored images: with a `generator` write `augmentation` in its place";
             return Err(ConfigError::invalid("augment", "a value", fix));
         }
         self.augment.validate(shape).map_err(|error| error.within("augment"))
@@ -241,6 +260,7 @@ mod tests {
         generator = { kind = 'gdfq', bns_weight = 0.2 }
         range_warmup = { iterations = 800, batch = 16, generator = { kind = 'gdfq' } }
         inundation = { threshold = 1e-4, milestones = [100], cap = 50.0 }
+        augmentation = [{ kind = 'mixup', alpha = 0.4 }, { kind = 'flip' }]
     ";
 
     #[test]
@@ -251,6 +271,8 @@ mod tests {
         let generator = config.generator.clone().unwrap();
         assert_eq!((generator.kind.as_str(), generator.options), ("gdfq", toml::toml! { bns_weight = 0.2 }));
         assert_eq!((config.batch_norm, config.range_warmup.batch), (BatchNorms::TrainedStatistics, Some(16)));
+        let kinds: Vec<&str> = config.augmentation.iter().map(|augmentation| augmentation.kind.as_str()).collect();
+        assert_eq!((kinds, &config.augmentation[0].options), (vec!["mixup", "flip"], &toml::toml! { alpha = 0.4 }));
         config.validate(10, [3, 8, 8]).unwrap();
     }
 
@@ -278,6 +300,7 @@ mod tests {
         assert!(message(|config| config.activation_drop = 1.0).contains("`activation_drop`: 1"));
         assert!(message(|config| config.batch_norm_momentum = 0.0).contains("`batch_norm_momentum`: 0"));
         assert!(message(|config| config.range_warmup.batch = Some(16)).contains("`range_warmup.batch`"));
+        assert!(message(|config| config.range_warmup.observed = Some(1)).contains("`range_warmup.observed`"));
         let generator = || toml::from_str::<GeneratorConfig>("kind = 'gdfq'").ok();
         let mut config = StudentConfig { generator: generator(), ..StudentConfig::default() };
         let error = config.validate(300, [3, 8, 8]).unwrap_err().to_string();

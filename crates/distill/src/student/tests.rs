@@ -1,5 +1,6 @@
 //! The student's trainer as a whole.
 
+mod augmentations;
 mod learned;
 mod losses;
 mod zero_shot;
@@ -7,13 +8,13 @@ mod zero_shot;
 use std::sync::OnceLock;
 
 use blindfold_quant::{Families, Plan, QuantConfig, QuantizedNetwork};
-use blindfold_synth::{ImageSet, generators};
+use blindfold_synth::ImageSet;
 use blindfold_zoo::Network;
 use burn::tensor::{Device, TensorData};
 
 use super::{Phase, StepRecord, StudentConfig, StudentTrainer};
 use crate::error::DistillError;
-use crate::loss;
+use crate::plugins::Plugins;
 use crate::reference::floats;
 use crate::teacher::{TeacherConfig, TeacherTrainer};
 use crate::testing::{control, network, noise, normalization, quadrants};
@@ -50,8 +51,8 @@ const BRECQ: &str = "protocol = 'brecq'\nweight_bits = 4\nactivation_bits = 4";
 
 fn trainer(quant: &str, images: ImageSet, config: &str, seed: u64) -> Result<StudentTrainer, DistillError> {
     let config: StudentConfig = toml::from_str(config).unwrap();
-    let (losses, generators) = (loss::losses().unwrap(), generators().unwrap());
-    StudentTrainer::new(teacher(), student(quant, &images), images, config, &losses, &generators, seed)
+    let plugins = Plugins::builtin().unwrap();
+    StudentTrainer::new(teacher(), student(quant, &images), images, config, &plugins, seed)
 }
 
 fn run(trainer: &mut StudentTrainer, steps: usize) -> Vec<StepRecord> {

@@ -6,8 +6,8 @@ use blindfold_quant::{
     BatchNormReestimation, BatchNormReestimationConfig, Calibrator, FitRequest, FittingStep, MeasuredWith,
     QuantizedNetwork, Silent,
 };
-use blindfold_synth::{Critic, GeneratorMethod, ImageSet};
-use blindfold_zoo::{ConfigError, Family, Network, fold_batch_norms};
+use blindfold_synth::{Critic, ImageSet};
+use blindfold_zoo::{ConfigError, Network, fold_batch_norms};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Tensor;
 
@@ -18,9 +18,10 @@ use super::critic::StudentCritic;
 use super::networks::{Mode, Networks};
 use super::objective::{Evaluated, Objective};
 use super::record::{LossValue, Phase, StepRecord};
+use crate::augmentations::Augmentations;
 use crate::error::DistillError;
 use crate::feed::{Feed, GeneratorFeed, Served, StoredImages};
-use crate::loss::Loss;
+use crate::plugins::Plugins;
 use crate::terms::Term;
 
 /// Fits a quantized student to its float teacher, a step at a time, resumable to the bit.
@@ -42,6 +43,7 @@ pub struct StudentTrainer {
     pub(super) feed: Feed,
     /// The range warm-up's own generator.
     pub(super) warmup_feed: Option<Feed>,
+    pub(super) augmentations: Augmentations,
     /// What the images are, for checkpoints.
     pub(super) images: String,
     per_epoch: usize,
@@ -53,10 +55,10 @@ pub struct StudentTrainer {
 
 impl StudentTrainer {
     /// Sets up the training of `student` towards `teacher` (float, batch norms not folded) on `images`, or on those that the
-    /// configuration's generator of the family `generators` makes, with losses of the family `losses`.
+    /// configuration's generator makes, with losses, generators and augmentations of `plugins`.
     ///
     /// # Errors
-    /// [`DistillError::Config`] for values outside their range, unknown losses, nodes and generators, a student whose weights are
+    /// [`DistillError::Config`] for values outside their range, unknown plugins and nodes, a student whose weights are
     /// quantized for good, images that do not fit the networks, and labels that are missing or no classes;
     /// [`DistillError::Quant`] when the range warm-up or learned quantizers cannot begin, [`DistillError::Synth`] when a
     /// generator cannot.
@@ -65,8 +67,7 @@ impl StudentTrainer {
         student: QuantizedNetwork,
         images: ImageSet,
         config: StudentConfig,
-        losses: &Family<dyn Loss>,
-        generators: &Family<dyn GeneratorMethod>,
+        plugins: &Plugins,
         seed: u64,
     ) -> Result<Self, DistillError> {
         if images.shape != student.network.input_shape() {
@@ -76,13 +77,16 @@ impl StudentTrainer {
         }
         config.validate(images.len(), images.shape)?;
         check_student(&student, &config)?;
-        let terms = Term::build_all(&config.loss, losses, &student.network)?;
+        let classes = student.network.classes();
+        let augmentations =
+            Augmentations::build(&config.augmentation, &plugins.augmentations, images.shape, classes, seed)?;
+        let terms = Term::build_all(&config.loss, &plugins.losses, &student.network)?;
         Term::check_epochs(&terms, config.epochs)?;
         let wanted: BTreeSet<&String> = terms.iter().flat_map(Term::nodes).collect();
         let nodes: Vec<String> = wanted.into_iter().cloned().collect();
 
         let teacher = teacher.frozen();
-        let make = |config, batch| GeneratorFeed::new(config, generators, &teacher, batch, seed).map(Box::new);
+        let make = |config, batch| GeneratorFeed::new(config, &plugins.generators, &teacher, batch, seed).map(Box::new);
         let warmup_feed = match &config.range_warmup.generator {
             Some(generator) => {
                 let batch = config.range_warmup.batch.unwrap_or(config.batch);
@@ -95,7 +99,7 @@ impl StudentTrainer {
         if let Some(term) = terms.iter().find(|term| term.needs_labels()) {
             let check = match &generator {
                 Some(generator) => check_generator(generator),
-                None => check_labels(&images, student.network.classes()),
+                None => check_labels(&images, classes),
             };
             check.map_err(|error| error.within(&term.name).within("loss"))?;
         }
@@ -136,6 +140,7 @@ impl StudentTrainer {
             quantizers,
             feed,
             warmup_feed,
+            augmentations,
             images: description,
             per_epoch,
             warmup: None,
@@ -210,7 +215,8 @@ impl StudentTrainer {
         let due = |every: usize| every > 0 && done.is_multiple_of(every);
         let before = if due(self.config.log_every) { Some(self.codes_before(step)?) } else { None };
 
-        let served = self.serve(step)?;
+        let mut served = self.serve(step)?;
+        served.shown = self.augmentations.apply(served.shown, step);
         let networks = Networks::new(&self.teacher, &self.student, self.mode());
         let objective = Objective {
             networks: &networks,
@@ -280,7 +286,7 @@ impl StudentTrainer {
         Ok(mean)
     }
 
-    /// The batch of a step, of either phase.
+    /// The batch of a step, of either phase, before its augmentations.
     pub(super) fn serve(&mut self, step: usize) -> Result<Served, DistillError> {
         let (warming, mode) = (step < self.warmup_steps(), self.mode());
         let feed = self.warmup_feed.as_ref().filter(|_| warming).unwrap_or(&self.feed);

@@ -11,7 +11,8 @@ impl StudentTrainer {
     pub(super) fn warmup_step(&mut self) -> Result<StepRecord, DistillError> {
         let step = self.step;
         let served = self.observe(step)?;
-        self.passes += served.passes + served.shown.images.dims()[0] as u64;
+        let observed = if self.config.range_warmup.observes(step) { served.shown.images.dims()[0] as u64 } else { 0 };
+        self.passes += served.passes + observed;
         self.step += 1;
         self.freeze_ranges()?;
         Ok(StepRecord {
@@ -44,8 +45,11 @@ impl StudentTrainer {
     }
 
     fn observe(&mut self, step: usize) -> Result<Served, DistillError> {
-        let served = self.serve(step)?;
-        if let Some(calibrator) = &mut self.warmup {
+        let mut served = self.serve(step)?;
+        if self.warmup_feed.is_none() {
+            served.shown = self.augmentations.apply(served.shown, step);
+        }
+        if let Some(calibrator) = self.warmup.as_mut().filter(|_| self.config.range_warmup.observes(step)) {
             calibrator.observe(served.shown.images.clone())?;
         }
         Ok(served)

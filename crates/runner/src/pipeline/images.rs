@@ -7,7 +7,7 @@ use blindfold_synth::{ImageSet, Progress, Request, Step, SynthError, cache_ident
 use blindfold_zoo::{merge_defaults, sha256_hex};
 
 use super::cache::CacheSlot;
-use super::context::Context;
+use super::context::{Context, data_of};
 use crate::config::{DataTable, SourceTable};
 use crate::interrupt;
 use crate::record::{Phase, Record, Task, Versions};
@@ -21,7 +21,7 @@ pub(crate) struct MadeImages {
     pub(crate) key: String,
     /// Whether data was used.
     pub(crate) real: bool,
-    /// Forward and backward passes of one image that they cost.
+    /// Image passes that they cost when they were made.
     pub(crate) passes: u64,
 }
 
@@ -38,6 +38,7 @@ impl Progress for Report {
             .with_all(step.scalars.iter().map(|&(name, value)| (format!("synth/{name}"), value)));
         self.seen += 1;
         let note = step.scalars.first().map(|(tag, value)| format!("{tag} {value:.4}")).unwrap_or_default();
+        self.task.set_total(step.total as u64);
         self.task.set(step.iteration as u64, &note);
         self.records.push(record);
     }
@@ -64,19 +65,16 @@ pub(crate) fn make(
         + &format!("device {}\nblindfold {}\nburn {}\n", context.device.name, versions.blindfold, versions.burn);
     let slot = CacheSlot::new(&context.project.cache().join("images"), &identity);
     let real = built.needs_real();
-    let batch = table.get("batch").and_then(toml::Value::as_integer).map_or(built.count(), |batch| batch as usize);
-    let batches = built.count().div_ceil(batch.max(1)).max(1);
-    let passes = |records: &[Record]| (records.len() / batches * built.count()) as u64;
+    let passes = built.passes(&teacher.network);
     // Real images are never written into the cache.
     if let Some((images, records)) = slot.read().filter(|_| !real) {
         context.console.line(&format!("{label} {} images of {} from the cache", images.len(), source.source));
-        return Ok(Some(MadeImages { passes: passes(&records), images, records, key: slot.key, real }));
+        return Ok(Some(MadeImages { images, records, key: slot.key, real, passes }));
     }
-    let real_images = if real { Some(context.real_images(data)?) } else { None };
-    let iterations = table.get("iterations").and_then(toml::Value::as_integer).unwrap_or(1) as u64;
-    let total = iterations * batches as u64;
-    let mut report =
-        Report { task: context.console.task(label, total, 0), records: Vec::new(), began: Instant::now(), seen: 0 };
+    let real_images = if real { Some(context.real_images(&data_of(built.as_ref(), data)?)?) } else { None };
+    // How many steps there are, the source says with the first of them.
+    let task = context.console.task(label, 1, 0);
+    let mut report = Report { task, records: Vec::new(), began: Instant::now(), seen: 0 };
     let request = Request {
         teacher: &teacher.network,
         normalization: &teacher.normalization,
@@ -100,5 +98,5 @@ pub(crate) fn make(
         slot.write(&images, &records)?;
         slot.key
     };
-    Ok(Some(MadeImages { passes: passes(&records), images, records, key, real }))
+    Ok(Some(MadeImages { images, records, key, real, passes }))
 }

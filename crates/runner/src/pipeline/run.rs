@@ -217,8 +217,7 @@ fn live(
                 student.clone(),
                 made.images.clone(),
                 distill.clone(),
-                &context.registry.losses,
-                &context.registry.generators,
+                &context.registry.plugins(),
                 config.seed,
             )?;
             let fit = Fit { context, config, label: &label, judge: &judge };

@@ -29,8 +29,7 @@ pub(crate) fn trained(
         prepared.student.clone(),
         prepared.images.images.clone(),
         distill.clone(),
-        &context.registry.losses,
-        &context.registry.generators,
+        &context.registry.plugins(),
         config.seed,
     )?;
     let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;

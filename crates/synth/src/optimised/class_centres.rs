@@ -113,6 +113,12 @@ impl ClassCentresConfig {
     pub(crate) fn total(&self, classes: usize) -> usize {
         classes.max(1).div_ceil(self.batch.max(1)) * self.iterations
     }
+
+    /// Image passes of the centres: those of their optimisation, and one each for their statistics.
+    pub(crate) fn passes(&self, classes: usize) -> u64 {
+        let classes = classes.max(1) as u64;
+        classes.saturating_mul(self.iterations as u64).saturating_add(classes)
+    }
 }
 
 /// Makes one image a class, in the order of the classes; `total` iterations are told to the request's progress as

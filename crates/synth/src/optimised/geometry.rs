@@ -36,9 +36,9 @@ pub(crate) struct CropBox {
     pub(crate) top: usize,
     /// First column.
     pub(crate) left: usize,
-    /// Rows, at least 1.
+    /// Rows; at least 1 where it is stretched.
     pub(crate) height: usize,
-    /// Columns, at least 1.
+    /// Columns; at least 1 where it is stretched.
     pub(crate) width: usize,
 }
 
@@ -174,12 +174,13 @@ fn reflect(place: isize, length: usize) -> usize {
     within.min(period - within) as usize
 }
 
-fn matrices(images: &Tensor<4>, values: Vec<f32>, shape: [usize; 3]) -> Tensor<3> {
+/// Matrices for [`resample`], `[group, out, in]`, where the images are.
+pub(crate) fn matrices(images: &Tensor<4>, values: Vec<f32>, shape: [usize; 3]) -> Tensor<3> {
     Tensor::from_data(TensorData::new(values, shape), &images.device().without_autodiff())
 }
 
 /// `y[n, c] = R_n x[n, c] C_n^T` with `[group, out, in]` matrices, one group an image or one for all.
-fn resample(images: Tensor<4>, rows: Tensor<3>, columns: Tensor<3>) -> Tensor<4> {
+pub(crate) fn resample(images: Tensor<4>, rows: Tensor<3>, columns: Tensor<3>) -> Tensor<4> {
     let [batch, channels, height, width] = images.dims();
     let ([groups, high, _], [_, wide, _]) = (rows.dims(), columns.dims());
     let planes = batch * channels / groups;

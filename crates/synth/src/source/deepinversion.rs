@@ -7,7 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::{ImageSource, Request, check_plan, checked_weight};
+use super::{ImageSource, Request, check_plan, checked_weight, image_passes};
 use crate::bn::{Sampling, StatisticsLoss, loss_of, loss_table};
 use crate::error::SynthError;
 use crate::images::ImageSet;
@@ -159,6 +159,11 @@ struct DeepInversion {
 impl ImageSource for DeepInversion {
     fn count(&self) -> usize {
         self.config.count
+    }
+
+    fn passes(&self, _teacher: &Network) -> u64 {
+        let networks = if self.config.adi_weight == 0.0 { 1 } else { 2 };
+        image_passes(self.config.count, self.config.iterations).saturating_mul(networks)
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {

@@ -1,11 +1,11 @@
 //! `dsg`: statistics with slack, and each image with a layer of its own.
 
-use blindfold_zoo::{ConfigError, Entry, defaults_of, parse, stream};
+use blindfold_zoo::{ConfigError, Entry, Network, defaults_of, parse, stream};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::{ImageSource, Request, check_plan, checked_weight, positive};
+use super::{ImageSource, Request, check_plan, checked_weight, image_passes, positive};
 use crate::bn::{ObservedNetwork, Sampling, Statistics, checked_epsilon};
 use crate::error::SynthError;
 use crate::images::ImageSet;
@@ -105,6 +105,11 @@ struct Dsg(DsgConfig);
 impl ImageSource for Dsg {
     fn count(&self) -> usize {
         self.0.count
+    }
+
+    /// The noise images for the slack count too.
+    fn passes(&self, _teacher: &Network) -> u64 {
+        image_passes(self.0.count, self.0.iterations).saturating_add(self.0.noise_images as u64)
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {

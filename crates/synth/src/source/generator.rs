@@ -1,9 +1,9 @@
 //! `generator`: images of a generator that was trained alone.
 
-use blindfold_zoo::{ConfigError, Entry, defaults_of, parse};
+use blindfold_zoo::{ConfigError, Entry, Network, defaults_of, parse};
 use serde::{Deserialize, Serialize};
 
-use super::{ImageSource, Request, positive};
+use super::{ImageSource, Request, image_passes, positive};
 use crate::error::SynthError;
 use crate::generator::{GeneratorConfig, GeneratorTrainer, generators};
 use crate::images::{ImageSet, Origin};
@@ -74,6 +74,11 @@ struct GeneratorSource {
 impl ImageSource for GeneratorSource {
     fn count(&self) -> usize {
         self.config.count
+    }
+
+    /// Every step takes a batch through the teacher; drawing the images afterwards takes none.
+    fn passes(&self, _teacher: &Network) -> u64 {
+        image_passes(self.config.batch, self.config.iterations)
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {

@@ -1,11 +1,11 @@
 //! `genie-d`: images drawn by a generator of each batch's own, whose latent codes are optimised with it.
 
-use blindfold_zoo::{ConfigError, Entry, Taps, defaults_of, merge_defaults, parse, stream};
+use blindfold_zoo::{ConfigError, Entry, Network, Taps, defaults_of, merge_defaults, parse, stream};
 use burn::tensor::{Tensor, TensorData};
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::{ImageSource, Request, check_plan, checked_weight, positive};
+use super::{ImageSource, Request, check_plan, checked_weight, image_passes, positive};
 use crate::bn::{ObservedNetwork, Statistics, StatisticsLoss, StatisticsTap, loss_of, loss_table};
 use crate::error::SynthError;
 use crate::images::{ImageSet, Origin};
@@ -249,6 +249,10 @@ impl GenieD {
 impl ImageSource for GenieD {
     fn count(&self) -> usize {
         self.config.count
+    }
+
+    fn passes(&self, _teacher: &Network) -> u64 {
+        image_passes(self.config.count, self.config.iterations)
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {

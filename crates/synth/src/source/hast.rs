@@ -1,11 +1,11 @@
 //! `hast`: images of a class that the teacher finds hard.
 
-use blindfold_zoo::{ConfigError, Entry, Stream, defaults_of, parse};
+use blindfold_zoo::{ConfigError, Entry, Network, Stream, defaults_of, parse};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::intraq::crop::LocalCrop;
-use super::{ImageSource, Request, check_plan, checked_weight};
+use super::{ImageSource, Request, check_plan, checked_weight, image_passes};
 use crate::bn::{Sampling, StatisticsLoss, loss_of, loss_table};
 use crate::error::SynthError;
 use crate::images::ImageSet;
@@ -129,6 +129,10 @@ struct Hast {
 impl ImageSource for Hast {
     fn count(&self) -> usize {
         self.config.count
+    }
+
+    fn passes(&self, _teacher: &Network) -> u64 {
+        image_passes(self.config.count, self.config.iterations)
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {

@@ -3,14 +3,14 @@
 pub(super) mod crop;
 mod margin;
 
-use blindfold_zoo::{ConfigError, Entry, Stream, defaults_of, parse, stream};
+use blindfold_zoo::{ConfigError, Entry, Network, Stream, defaults_of, parse, stream};
 use burn::tensor::{Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use self::crop::{LocalCrop, checked_probability};
 use self::margin::{FeatureCentres, Margin};
-use super::{ImageSource, Request, check_plan, checked_weight};
+use super::{ImageSource, Request, check_plan, checked_weight, image_passes};
 use crate::bn::{ObservedNetwork, Sampling, StatisticsLoss, loss_of, loss_table};
 use crate::error::SynthError;
 use crate::images::ImageSet;
@@ -160,6 +160,11 @@ struct Intraq {
 impl ImageSource for Intraq {
     fn count(&self) -> usize {
         self.config.count
+    }
+
+    /// Each finished image is looked at once more, for the centre of its class.
+    fn passes(&self, _teacher: &Network) -> u64 {
+        image_passes(self.config.count, self.config.iterations).saturating_add(self.config.count as u64)
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {

@@ -1,11 +1,11 @@
 //! `knowledge-within`: class images whose batch-norm statistics are near in divergence.
 
-use blindfold_zoo::{ConfigError, Entry, Stream, defaults_of, parse};
+use blindfold_zoo::{ConfigError, Entry, Network, Stream, defaults_of, parse};
 use burn::tensor::Tensor;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::{ImageSource, Request, check_blur, check_plan, checked_weight};
+use super::{ImageSource, Request, check_blur, check_plan, checked_weight, image_passes};
 use crate::bn::{Sampling, StatisticsLoss, loss_of, loss_table};
 use crate::error::SynthError;
 use crate::images::ImageSet;
@@ -126,6 +126,10 @@ struct KnowledgeWithin {
 impl ImageSource for KnowledgeWithin {
     fn count(&self) -> usize {
         self.config.count
+    }
+
+    fn passes(&self, _teacher: &Network) -> u64 {
+        image_passes(self.config.count, self.config.iterations)
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {

@@ -1,12 +1,12 @@
 //! `mct`: data generation of Sony's Model Compression Toolkit.
 
-use blindfold_zoo::{ConfigError, Entry, Stream, defaults_of, parse};
+use blindfold_zoo::{ConfigError, Entry, Network, Stream, defaults_of, parse};
 use burn::tensor::Tensor;
 use rand::RngExt;
 use rand_distr::{Distribution, StandardNormal};
 use serde::{Deserialize, Serialize};
 
-use super::{ImageSource, Request, check_blur, check_plan, checked_weight};
+use super::{ImageSource, Request, check_blur, check_plan, checked_weight, image_passes};
 use crate::bn::{Sampling, Statistics, checked_epsilon};
 use crate::error::SynthError;
 use crate::images::ImageSet;
@@ -154,6 +154,10 @@ struct Mct(MctConfig);
 impl ImageSource for Mct {
     fn count(&self) -> usize {
         self.0.count
+    }
+
+    fn passes(&self, _teacher: &Network) -> u64 {
+        image_passes(self.0.count, self.0.iterations)
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {

@@ -1,11 +1,11 @@
 //! `mixmix`: data mixing, so that an image keeps its class beside a piece of another.
 
-use blindfold_zoo::{ConfigError, Entry, Stream, defaults_of, parse};
+use blindfold_zoo::{ConfigError, Entry, Network, Stream, defaults_of, parse};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::{ImageSource, Request, check_plan, checked_weight};
+use super::{ImageSource, Request, check_plan, checked_weight, image_passes};
 use crate::bn::{Sampling, StatisticsLoss, loss_of, loss_table};
 use crate::error::SynthError;
 use crate::images::ImageSet;
@@ -124,6 +124,10 @@ struct MixMix {
 impl ImageSource for MixMix {
     fn count(&self) -> usize {
         self.config.count
+    }
+
+    fn passes(&self, _teacher: &Network) -> u64 {
+        image_passes(self.config.count, self.config.iterations)
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {

@@ -10,6 +10,7 @@ mod knowledge_within;
 mod mct;
 mod mixmix;
 mod noise;
+mod out_of_domain;
 mod real;
 mod synq;
 mod texq;
@@ -35,6 +36,7 @@ pub use knowledge_within::KnowledgeWithinConfig;
 pub use mct::{ImageGranularity, MctConfig, OutputLoss};
 pub use mixmix::MixMixConfig;
 pub use noise::NoiseConfig;
+pub use out_of_domain::{DataChoice, OutOfDomainConfig};
 pub use real::RealConfig;
 pub use synq::SynqConfig;
 pub use texq::TexqConfig;
@@ -49,7 +51,8 @@ pub struct Request<'a> {
     pub normalization: &'a Normalization,
     /// From which all random numbers follow.
     pub seed: u64,
-    /// Real images: read by the control `real` alone, so give them only where [`ImageSource::needs_real`] says so.
+    /// Real images: read by the controls alone, so give them only where [`ImageSource::needs_real`] says so, and take
+    /// them from the data set of [`ImageSource::data`] where it names one.
     pub real: Option<&'a RealImages>,
     /// Who is told of every step.
     pub progress: &'a mut dyn Progress,
@@ -62,8 +65,19 @@ pub trait ImageSource: Send + Sync {
         false
     }
 
+    /// The data set that it takes them from; none where it is the one that the teacher is for.
+    fn data(&self) -> Option<&DataChoice> {
+        None
+    }
+
     /// How many images it gives.
     fn count(&self) -> usize;
+
+    /// Image passes that the synthesis for this teacher costs: one for each image that goes through one network,
+    /// forward alone or forward and backward. A generator's own are not counted; none by default.
+    fn passes(&self, _teacher: &Network) -> u64 {
+        0
+    }
 
     /// Makes the images: the same ones for the same teacher, settings, seed and device.
     ///
@@ -89,6 +103,7 @@ pub const BUILTIN_SOURCES: &[Entry<dyn ImageSource>] = &[
     genie_d::ENTRY,
     generator::ENTRY,
     real::ENTRY,
+    out_of_domain::ENTRY,
 ];
 
 /// The plugin family of image sources.
@@ -105,6 +120,11 @@ fn positive(key: &str, value: usize) -> Result<usize, ConfigError> {
         return Err(ConfigError::invalid(key, value, "write a number of at least 1"));
     }
     Ok(value)
+}
+
+/// Image passes of so many images in so many iterations.
+fn image_passes(images: usize, iterations: usize) -> u64 {
+    (images as u64).saturating_mul(iterations as u64)
 }
 
 /// A term's weight.
@@ -142,6 +162,7 @@ fn check_blur(keys: [&str; 2], kernel: usize, sigma: f64) -> Result<(), ConfigEr
 mod tests {
     use super::*;
     use crate::bn::statistics_losses;
+    use crate::sample::small_network;
 
     fn check<T: ?Sized>(family: &Family<T>) {
         for entry in family.entries() {
@@ -188,11 +209,38 @@ mod tests {
     }
 
     #[test]
-    fn only_the_control_needs_real_images() {
+    fn only_the_controls_need_real_images() {
         for entry in BUILTIN_SOURCES {
             let source = (entry.build)(toml::Table::new()).unwrap();
-            assert_eq!(source.needs_real(), entry.name == "real");
+            assert_eq!(source.needs_real(), ["real", "out-of-domain"].contains(&entry.name));
+            assert_eq!(source.data().is_some(), entry.name == "out-of-domain");
             assert_eq!(source.count(), 64);
         }
+    }
+
+    #[test]
+    fn every_source_says_what_it_costs() {
+        let teacher = small_network(1);
+        let passes = |name: &str, table: &str| {
+            let table = format!("count = 10\n{table}");
+            image_sources().unwrap().build(name, table.parse().unwrap()).unwrap().passes(&teacher)
+        };
+        for name in ["noise", "uniform", "real", "out-of-domain"] {
+            assert_eq!(passes(name, ""), 0, "{name}");
+        }
+        let plain = "batch = 4\niterations = 3";
+        for name in ["zeroq", "deepinversion", "knowledge-within", "mixmix", "hast", "genie-d"] {
+            assert_eq!(passes(name, plain), 30, "{name}");
+        }
+        assert_eq!(passes("mct", "batch = 10\niterations = 3"), 30);
+        assert_eq!(passes("deepinversion", &format!("{plain}\nadi_weight = 0.1")), 60);
+        assert_eq!(passes("dsg", &format!("{plain}\nnoise_images = 7")), 37);
+        assert_eq!(passes("intraq", plain), 30 + 10);
+        // A centre for each of the six classes, optimised and looked at once.
+        let centres = format!("{plain}\ncentres = {{ iterations = 5 }}");
+        assert_eq!((passes("texq", &centres), passes("synq", &centres)), (30 + 36, 30 + 36));
+        assert_eq!(passes("synq", &format!("{centres}\ncentre_weight = 0.0")), 30);
+        assert_eq!(passes("generator", plain), 12);
+        assert_eq!(passes("zeroq", "iterations = 9223372036854775807"), u64::MAX);
     }
 }

@@ -1,13 +1,13 @@
 //! `synq`: hard images whose deeper layers come near those of one image a class.
 
 use blindfold_zoo::ops::Moments;
-use blindfold_zoo::{ConfigError, Entry, Stream, defaults_of, parse};
+use blindfold_zoo::{ConfigError, Entry, Network, Stream, defaults_of, parse};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::hast::{checked_gamma, hard_sample_loss};
 use super::intraq::crop::LocalCrop;
-use super::{ImageSource, Request, check_plan, checked_weight};
+use super::{ImageSource, Request, check_plan, checked_weight, image_passes};
 use crate::bn::{ObservedNetwork, Sampling, Statistics};
 use crate::error::SynthError;
 use crate::images::ImageSet;
@@ -134,6 +134,12 @@ struct Synq {
 impl ImageSource for Synq {
     fn count(&self) -> usize {
         self.config.count
+    }
+
+    fn passes(&self, teacher: &Network) -> u64 {
+        let config = &self.config;
+        let centres = if config.centre_weight == 0.0 { 0 } else { config.centres.passes(teacher.classes()) };
+        image_passes(config.count, config.iterations).saturating_add(centres)
     }
 
     fn synthesize(&self, mut request: Request<'_>) -> Result<ImageSet, SynthError> {

@@ -3,12 +3,12 @@
 mod texture;
 
 use blindfold_zoo::ops::Moments;
-use blindfold_zoo::{ConfigError, Entry, defaults_of, parse};
+use blindfold_zoo::{ConfigError, Entry, Network, defaults_of, parse};
 use burn::tensor::{Int, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use self::texture::{texture_distance, texture_energy, texture_shares};
-use super::{ImageSource, Request, check_plan, checked_weight};
+use super::{ImageSource, Request, check_plan, checked_weight, image_passes};
 use crate::bn::{ObservedNetwork, Sampling};
 use crate::error::SynthError;
 use crate::images::ImageSet;
@@ -118,6 +118,10 @@ struct Texq(TexqConfig);
 impl ImageSource for Texq {
     fn count(&self) -> usize {
         self.0.count
+    }
+
+    fn passes(&self, teacher: &Network) -> u64 {
+        image_passes(self.0.count, self.0.iterations).saturating_add(self.0.centres.passes(teacher.classes()))
     }
 
     fn synthesize(&self, mut request: Request<'_>) -> Result<ImageSet, SynthError> {

@@ -1,11 +1,11 @@
 //! `zeroq`: images whose statistics are those that the teacher's batch norms remember.
 
-use blindfold_zoo::{ConfigError, Entry, defaults_of, parse, stream};
+use blindfold_zoo::{ConfigError, Entry, Network, defaults_of, parse, stream};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::{ImageSource, Request, checked_weight, positive};
+use super::{ImageSource, Request, checked_weight, image_passes, positive};
 use crate::bn::{Objective, ObservedNetwork, StatisticsLoss, loss_of, loss_table};
 use crate::error::SynthError;
 use crate::images::{ImageSet, Origin};
@@ -156,6 +156,10 @@ impl Zeroq {
 impl ImageSource for Zeroq {
     fn count(&self) -> usize {
         self.config.count
+    }
+
+    fn passes(&self, _teacher: &Network) -> u64 {
+        image_passes(self.config.count, self.config.iterations)
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {

@@ -186,7 +186,8 @@ pub fn defaults_of<C: Serialize + Default>() -> toml::Table {
 ///
 /// A table of another `kind` than the default's takes its place: the default's keys are not those of that kind.
 pub fn merge_defaults(mut defaults: toml::Table, own: toml::Table) -> toml::Table {
-    let other_kind = |base: &toml::Table, over: &toml::Table| over.contains_key("kind") && base.get("kind") != over.get("kind");
+    let other_kind =
+        |base: &toml::Table, over: &toml::Table| over.contains_key("kind") && base.get("kind") != over.get("kind");
     for (key, value) in own {
         let merged = match (defaults.remove(&key), value) {
             (Some(toml::Value::Table(base)), toml::Value::Table(over)) if !other_kind(&base, &over) => {

@@ -11,8 +11,11 @@ use crate::plan::{Dynamic, Plan, PluginChoice, Protocol, QuantConfig};
 use crate::precision::Precision;
 use crate::testing::{images, small};
 
-/// Weights and activations: kind and bits.
-const PAIRS: [((&str, u8), (&str, u8)); 11] = [
+/// Kind and bits.
+type Choice = (&'static str, u8);
+
+/// Weights and activations.
+const PAIRS: [(Choice, Choice); 11] = [
     (("lsq", 3), ("lsq", 3)),
     (("lsq-plus", 4), ("lsq-plus", 2)),
     (("dorefa", 4), ("pact", 4)),

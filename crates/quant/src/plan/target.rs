@@ -142,13 +142,16 @@ impl Target {
     }
 }
 
+/// A learned quantizer with its name.
+type NamedLearned = (String, Arc<dyn LearnedQuantizer>);
+
 /// The learned quantizer of a tensor, if it is to have one.
 fn learned(
     role: Role,
     precision: Precision,
     format: &FormatConfig,
     families: &Families,
-) -> Result<Option<(String, Arc<dyn LearnedQuantizer>)>, ConfigError> {
+) -> Result<Option<NamedLearned>, ConfigError> {
     let Some(choice) = &format.learned else { return Ok(None) };
     let built =
         families.learned.build(&choice.kind, choice.options.clone()).map_err(|error| error.within("learned"))?;

@@ -226,7 +226,9 @@ fn with_budget(mut method: Table, name: &str, full: bool) -> Result<Table> {
         None if budget.is_empty() => None,
         Some(Value::String(share)) => Some(format!("short: {share}")),
         _ => {
-            return Err(wrong("`short` is missing: say what share of the paper's budget the file has".to_owned()).into());
+            return Err(
+                wrong("`short` is missing: say what share of the paper's budget the file has".to_owned()).into()
+            );
         }
     };
     let sizes = take_table(&mut budget, "full").map_err(|error| wrong(error.to_string()))?;

@@ -1,7 +1,7 @@
 //! Every plugin that the program knows.
 
 use blindfold_distill::{Loss, Plugins};
-use blindfold_quant::{Families, FittingStep, NumberFormat, Pass, Quantizer, RangeEstimator};
+use blindfold_quant::{Families, FittingStep, LearnedQuantizer, NumberFormat, Pass, Quantizer, RangeEstimator};
 use blindfold_synth::{Augment, GeneratorMethod, ImageSource, StatisticsLoss};
 use blindfold_zoo::architecture::{self, Architecture};
 use blindfold_zoo::{ConfigError, Entry, Family};
@@ -77,6 +77,15 @@ impl Registry {
     /// [`ConfigError::Duplicate`] when the name is taken.
     pub fn with_quantizer(mut self, entry: Entry<dyn Quantizer>) -> Result<Self, ConfigError> {
         self.quant.quantizers = self.quant.quantizers.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one learned quantizer more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_learned_quantizer(mut self, entry: Entry<dyn LearnedQuantizer>) -> Result<Self, ConfigError> {
+        self.quant.learned = self.quant.learned.with(entry)?;
         Ok(self)
     }
 

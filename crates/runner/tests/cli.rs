@@ -167,7 +167,11 @@ fn images_of_another_data_set_are_marked_as_real_and_cost_their_calibration_alon
     let (code, _, stderr) = text(&bench.run(&["exp", "small", "--method", "zeroq", "--set", images, "--out", "a"]));
     assert_eq!(code, Some(0), "{stderr}");
     let summary = |results: &str| -> serde_json::Value {
-        let path = bench.folder_of(results, "zeroq").join("summary.json");
+        // Keys set on the command line are part of the experiment's name.
+        let runs = std::fs::read_dir(bench.folder.path().join(results).join("runs")).unwrap().flatten();
+        let named = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("small");
+        let run = runs.map(|run| run.file_name()).find(named).unwrap();
+        let path = bench.folder.path().join(results).join("runs").join(run).join("zeroq/seed-1/summary.json");
         serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
     };
     assert_eq!(

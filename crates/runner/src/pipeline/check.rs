@@ -3,7 +3,7 @@
 use anyhow::Result;
 use blindfold_quant::Plan;
 use blindfold_synth::SynthError;
-use blindfold_zoo::Network;
+use blindfold_zoo::{ConfigError, Network};
 
 use super::context::{Context, data_of};
 use super::quantize::{fitting_steps, rewritten};
@@ -48,6 +48,10 @@ pub(super) fn check_images(context: &Context, config: &RunConfig, network: &Netw
             let built = context.registry.losses.build(&loss.kind, loss.options.clone());
             built.map_err(|error| error.within("distill.loss"))?;
         }
+        for generator in [&distill.generator, &distill.range_warmup.generator].into_iter().flatten() {
+            let built = context.registry.generators.build(&generator.kind, generator.options.clone());
+            built.map_err(|error| error.within("distill.generator"))?;
+        }
         for augmentation in &distill.augmentation {
             let built = context.registry.augmentations.build(&augmentation.kind, augmentation.options.clone());
             let built = built.map_err(|error| error.within("distill.augmentation"))?;
@@ -68,6 +72,10 @@ pub(super) fn check_quantization(context: &Context, config: &RunConfig, network:
         built.map_err(|error| error.within("allocate.sensitivity"))?;
     }
     let (_, plan) = rewritten(context, &config.quant, network)?;
+    if plan.has_learned() && config.distill.is_none() {
+        let fix = "it is trained with the student: add a [distill] table, or leave `learned` out";
+        return Err(ConfigError::invalid("quant", "a learned quantizer without training", fix).into());
+    }
     Ok(plan)
 }
 

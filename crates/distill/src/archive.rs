@@ -1,6 +1,6 @@
 //! Checkpoints as bytes: a safetensors file whose header says which training it belongs to.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use burn::optim::ModuleOptimizer;
 use burn::tensor::{Bytes, TensorData};
@@ -19,12 +19,14 @@ pub(crate) struct Archive {
     pub(crate) header: Header,
     pub(crate) tensors: Vec<(String, TensorData)>,
     pub(crate) optimizer: Vec<u8>,
+    /// What else has bytes of its own, by name: a generator, a second optimizer.
+    pub(crate) parts: BTreeMap<String, Vec<u8>>,
 }
 
 /// Which training, and where it stands.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Header {
-    /// `student-1` or `teacher-1`: what was trained, and the version of the format.
+    /// `student-2` or `teacher-1`: what was trained, and the version of the format.
     pub(crate) format: String,
     /// Steps done.
     pub(crate) step: usize,
@@ -40,8 +42,10 @@ impl Archive {
             .map_err(|error| DistillError::checkpoint(format!("cannot be written: {error}")))?;
         let floats =
             self.tensors.iter().map(|(name, data)| view(name, Dtype::F32, data.shape().to_vec(), data.as_bytes()));
-        let optimizer = view(OPTIMIZER, Dtype::U8, vec![self.optimizer.len()], &self.optimizer);
-        let views = floats.chain(std::iter::once(optimizer)).collect::<Result<Vec<_>, _>>()?;
+        let optimizer = std::iter::once((OPTIMIZER, &self.optimizer));
+        let parts = optimizer.chain(self.parts.iter().map(|(name, bytes)| (name.as_str(), bytes)));
+        let bytes = parts.map(|(name, bytes)| view(name, Dtype::U8, vec![bytes.len()], bytes));
+        let views = floats.chain(bytes).collect::<Result<Vec<_>, _>>()?;
         serialize(views, Some(HashMap::from([(HEADER.to_owned(), text)])))
             .map_err(|error| DistillError::checkpoint(format!("cannot be written: {error}")))
     }
@@ -54,17 +58,17 @@ impl Archive {
             metadata.metadata().as_ref().and_then(|map| map.get(HEADER)).ok_or_else(|| damaged(&"it has no header"))?;
         let header: Header = toml::from_str(text).map_err(|error| damaged(&error))?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
-        let mut optimizer = None;
+        let mut parts = BTreeMap::new();
         let mut tensors = Vec::new();
         for (name, view) in file.iter() {
-            match (name, view.dtype()) {
-                (OPTIMIZER, _) => optimizer = Some(view.data().to_vec()),
-                (_, Dtype::F32) => tensors.push((name.to_owned(), floats(&view))),
-                (_, other) => return Err(damaged(&format!("{name} is {other:?}"))),
+            match view.dtype() {
+                Dtype::U8 => drop(parts.insert(name.to_owned(), view.data().to_vec())),
+                Dtype::F32 => tensors.push((name.to_owned(), floats(&view))),
+                other => return Err(damaged(&format!("{name} is {other:?}"))),
             }
         }
-        let optimizer = optimizer.ok_or_else(|| damaged(&"it has no optimizer state"))?;
-        Ok(Self { header, tensors, optimizer })
+        let optimizer = parts.remove(OPTIMIZER).ok_or_else(|| damaged(&"it has no optimizer state"))?;
+        Ok(Self { header, tensors, optimizer, parts })
     }
 
     /// Refuses an archive of another format or another training.
@@ -131,7 +135,8 @@ mod tests {
             ("b".to_owned(), TensorData::new(vec![1.5f32, -0.0, f32::MIN_POSITIVE], [3])),
             ("a".to_owned(), TensorData::new(vec![0.1f32, 0.2], [1, 2])),
         ];
-        Archive { header, tensors, optimizer: vec![1, 2, 3] }
+        let parts = BTreeMap::from([("generator".to_owned(), vec![9, 8]), ("nothing".to_owned(), Vec::new())]);
+        Archive { header, tensors, optimizer: vec![1, 2, 3], parts }
     }
 
     #[test]
@@ -139,6 +144,7 @@ mod tests {
         let read = Archive::from_bytes(&archive().into_bytes().unwrap()).unwrap();
         assert_eq!(read.header, archive().header);
         assert_eq!(read.optimizer, [1, 2, 3]);
+        assert_eq!(read.parts, archive().parts);
         for (name, data) in archive().tensors {
             let (_, other) = read.tensors.iter().find(|(other, _)| *other == name).unwrap();
             assert_eq!(data.as_bytes(), other.as_bytes());

@@ -1,6 +1,7 @@
 //! What can go wrong in training, as its user sees it.
 
 use blindfold_quant::QuantError;
+use blindfold_synth::SynthError;
 use blindfold_zoo::{ConfigError, WeightError};
 
 /// A fault in building, running or resuming a trainer.
@@ -16,6 +17,9 @@ pub enum DistillError {
     /// A fault of the quantizer, such as a range that cannot be estimated.
     #[error(transparent)]
     Quant(#[from] QuantError),
+    /// A fault of a generator, such as a loss of its own that diverged.
+    #[error(transparent)]
+    Synth(SynthError),
     /// A loss became NaN or infinite.
     #[error(
         "step {step}: the loss `{term}` is {value}: lower `lr`, lower the weight of this loss, or check its inputs \
@@ -53,7 +57,24 @@ pub enum DistillError {
     },
 }
 
+impl From<SynthError> for DistillError {
+    fn from(error: SynthError) -> Self {
+        match error {
+            SynthError::Config(error) => Self::Config(error),
+            other => Self::Synth(other),
+        }
+    }
+}
+
 impl DistillError {
+    /// The same error with `prefix.` before its key, for a table that stands within another.
+    pub(crate) fn within(self, prefix: &str) -> Self {
+        match self {
+            Self::Config(error) => Self::Config(error.within(prefix)),
+            other => other,
+        }
+    }
+
     /// A checkpoint that cannot be used; `problem` continues the sentence "the checkpoint ...".
     pub(crate) fn checkpoint(problem: impl Into<String>) -> Self {
         Self::Checkpoint { problem: problem.into() }

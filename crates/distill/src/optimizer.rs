@@ -128,7 +128,7 @@ impl OptimizerConfig {
     }
 
     /// The optimizer whose weight decay spares the parameters `undecayed`.
-    fn build_for(&self, undecayed: Vec<ParamId>) -> ModuleOptimizer {
+    pub(crate) fn build_for(&self, undecayed: Vec<ParamId>) -> ModuleOptimizer {
         match *self {
             Self::Sgd { momentum, nesterov, weight_decay, .. } => {
                 let base = SgdConfig::new().with_momentum((momentum > 0.0).then(|| {

@@ -1,5 +1,7 @@
 //! The values that PyTorch gives, for the tests; written by `scripts/reference/distill_losses.py`.
 
+use std::collections::BTreeSet;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Deserialize;
 
@@ -7,6 +9,7 @@ use serde::Deserialize;
 #[derive(Debug, Deserialize)]
 pub(crate) struct Reference {
     pub(crate) labels: Vec<u32>,
+    soft_labels: Vec<f32>,
     student: Vec<f32>,
     teacher: Vec<f32>,
     student_feature_0: Vec<f32>,
@@ -47,6 +50,24 @@ pub(crate) struct OptimizerCase {
 impl Reference {
     pub(crate) fn load() -> Self {
         toml::from_str(include_str!("../tests/data/reference.toml")).unwrap()
+    }
+
+    /// Names of the losses that have reference values: here, or among those of `scripts/reference/image_losses.py`.
+    pub(crate) fn covered(&self) -> BTreeSet<String> {
+        let images: serde_json::Value = serde_json::from_str(include_str!("../tests/data/image_losses.json")).unwrap();
+        let of_images =
+            images["cases"].as_array().unwrap().iter().map(|case| case["name"].as_str().unwrap().to_owned());
+        self.cases().map(|case| case.name.clone()).chain(of_images).collect()
+    }
+
+    /// The cases of all losses that look at logits and features alone.
+    pub(crate) fn cases(&self) -> impl Iterator<Item = &LossCase> {
+        self.logit_case.iter().chain(&self.feature_case)
+    }
+
+    /// The share of each class in each image, `[4, 5]`.
+    pub(crate) fn soft_labels(&self, device: &Device) -> Tensor<2> {
+        Tensor::from_data(TensorData::new(self.soft_labels.clone(), [4, 5]), device)
     }
 
     /// Logits `[4, 5]` of the student and of the teacher.

@@ -4,6 +4,7 @@ use blindfold_zoo::Family;
 
 use crate::allocate::{self, Sensitivity};
 use crate::format::{self, NumberFormat};
+use crate::learned::{self, LearnedQuantizer};
 use crate::pass::{self, Pass};
 use crate::quantizer::{self, Quantizer};
 use crate::range::{self, RangeEstimator};
@@ -18,6 +19,8 @@ pub struct Families {
     pub ranges: Family<dyn RangeEstimator>,
     /// Number formats other than uniform integers.
     pub formats: Family<dyn NumberFormat>,
+    /// Quantizers whose parameters are trained with the network.
+    pub learned: Family<dyn LearnedQuantizer>,
     /// How much a layer suffers from fewer bits.
     pub sensitivities: Family<dyn Sensitivity>,
     /// Rewrites of the network before it is quantized.
@@ -34,6 +37,7 @@ impl Families {
             quantizers: Family::new("quantizer", quantizer::BUILTIN).expect(APART),
             ranges: Family::new("range estimator", range::BUILTIN).expect(APART),
             formats: Family::new("number format", format::BUILTIN).expect(APART),
+            learned: Family::new("learned quantizer", learned::BUILTIN).expect(APART),
             sensitivities: Family::new("sensitivity", allocate::sensitivity::BUILTIN).expect(APART),
             passes: Family::new("pass", pass::BUILTIN).expect(APART),
             steps: Family::new("fitting step", step::BUILTIN).expect(APART),
@@ -75,6 +79,7 @@ mod tests {
         check("quantizer", quantizer::BUILTIN);
         check("range", range::BUILTIN);
         check("format", format::BUILTIN);
+        check("learned", learned::BUILTIN);
         check("pass", pass::BUILTIN);
         check("allocate/sensitivity", allocate::sensitivity::BUILTIN);
         let reconstruct = ["adaround", "brecq", "activation-steps", "qdrop", "pd-quant", "genie-m", "admm"];

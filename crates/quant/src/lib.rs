@@ -5,6 +5,7 @@
 //! Samples -> RangeEstimator -> Range                   what is worth representing
 //! Range + bits -> Quantizer -> Affine, Grid            integer codes and back
 //! Network + Plan + images -> Calibrator -> QuantizedNetwork -> FakeQuantTap -> logits
+//! QuantizedNetwork + learned quantizers -> training -> frozen QuantizedNetwork
 //! QuantizedNetwork -> Audit                            what really passed, against the plan
 //! QuantizedNetwork + teacher + images -> LayerError    what it cost, by layer
 //! ```
@@ -30,6 +31,7 @@ mod host_layer;
 mod interval;
 mod ks_report;
 mod layer_error;
+mod learned;
 mod link;
 mod moments;
 mod network;
@@ -85,6 +87,12 @@ pub use grid::Grid;
 pub use interval::Range;
 pub use ks_report::{KsErrors, KsReport, KsRow};
 pub use layer_error::{LayerError, layer_errors, weight_mse};
+pub use learned::{
+    BUILTIN as LEARNED_QUANTIZERS, BinaryGradient, ClippedLevels, ClippedLevelsConfig, Dorefa, DorefaConfig, Ewgs,
+    EwgsConfig, GroupStatistics, LearnedBinary, LearnedBinaryConfig, LearnedParameters, LearnedQuantizer, LearnedSite,
+    LearnedState, LearnedTernary, LearnedTernaryConfig, LearnedValues, Lsq, LsqConfig, LsqPlus, LsqPlusConfig, N2uq,
+    N2uqConfig, Pact, PactConfig, ReactNet, ReactNetConfig,
+};
 pub use moments::channel_moments;
 pub use network::{Calibrator, FakeQuantTap, LayerWeight, QuantizedNetwork, QuantizedState};
 pub use pass::{

@@ -48,6 +48,7 @@ fn link(network: &Network, first: NodeId) -> Option<Link> {
             Op::AvgPool { padding, .. } => padded |= padding > 0,
             Op::MaxPool { .. } | Op::GlobalAvgPool | Op::Flatten => {}
             Op::Input | Op::Add | Op::Concat | Op::PadShortcut { .. } => return None,
+            Op::Upsample { .. } | Op::LeakyRelu { .. } | Op::Tanh | Op::Unflatten { .. } => return None,
         }
         id = reader;
     }

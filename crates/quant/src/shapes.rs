@@ -18,7 +18,7 @@ pub(crate) fn output_shapes(network: &Network) -> Vec<[usize; 3]> {
             Layer::BatchNorm2d(_) => first,
             Layer::ChannelSelect(select) => [select.indices.len(), height, width],
             Layer::Stateless(layer) => match layer.op {
-                Op::Input | Op::Relu | Op::Relu6 | Op::Add => first,
+                Op::Input | Op::Relu | Op::Relu6 | Op::Add | Op::LeakyRelu { .. } | Op::Tanh => first,
                 Op::Concat => [inputs.iter().map(|input| input[0]).sum(), height, width],
                 Op::MaxPool { kernel, stride, padding } | Op::AvgPool { kernel, stride, padding } => {
                     [channels, windows(height, kernel, stride, padding), windows(width, kernel, stride, padding)]
@@ -28,6 +28,8 @@ pub(crate) fn output_shapes(network: &Network) -> Vec<[usize; 3]> {
                 Op::PadShortcut { stride, before, after } => {
                     [before + channels + after, height.div_ceil(stride.max(1)), width.div_ceil(stride.max(1))]
                 }
+                Op::Upsample { factor } => [channels, height * factor, width * factor],
+                Op::Unflatten { channels, height, width } => [channels, height, width],
             },
         };
         shapes.push(shape);
@@ -42,8 +44,8 @@ fn windows(side: usize, kernel: usize, stride: usize, padding: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use blindfold_zoo::{Site, Tap};
-    use burn::tensor::Tensor;
+    use blindfold_zoo::{NetworkBuilder, Site, Tap};
+    use burn::tensor::{Device, Tensor};
 
     use super::*;
     use crate::architectures::all;
@@ -66,5 +68,21 @@ mod tests {
             network.run(images(&network, 1, 1), &mut seen);
             assert_eq!(output_shapes(&network), seen.0, "{}", network.name());
         }
+    }
+
+    #[test]
+    fn those_of_a_generators_operations_are_those_of_a_run() {
+        let device = Device::flex();
+        let mut graph = NetworkBuilder::new(&device, 1);
+        graph.linear("linear", 0, 12, 5);
+        graph.op("unflatten", &[graph.last()], Op::Unflatten { channels: 2, height: 3, width: 2 });
+        graph.op("up", &[graph.last()], Op::Upsample { factor: 3 });
+        graph.op("leaky", &[graph.last()], Op::LeakyRelu { slope: 0.2 });
+        graph.op("tanh", &[graph.last()], Op::Tanh);
+        let network = graph.finish("generator", [5, 1, 1], 108);
+        let mut seen = Shapes(Vec::new());
+        network.run(images(&network, 1, 1), &mut seen);
+        assert_eq!(seen.0[3..], [[2, 9, 6]; 3]);
+        assert_eq!(output_shapes(&network), seen.0);
     }
 }

@@ -1,8 +1,8 @@
 //! Every plugin that the program knows.
 
-use blindfold_distill::Loss;
-use blindfold_quant::{Families, FittingStep, NumberFormat, Pass, Quantizer, RangeEstimator};
-use blindfold_synth::{ImageSource, StatisticsLoss};
+use blindfold_distill::{Loss, Plugins};
+use blindfold_quant::{Families, FittingStep, LearnedQuantizer, NumberFormat, Pass, Quantizer, RangeEstimator};
+use blindfold_synth::{Augment, GeneratorMethod, ImageSource, StatisticsLoss};
 use blindfold_zoo::architecture::{self, Architecture};
 use blindfold_zoo::{ConfigError, Entry, Family};
 
@@ -22,6 +22,10 @@ pub struct Registry {
     pub sources: Family<dyn ImageSource>,
     /// Distances of batch-norm statistics.
     pub statistics: Family<dyn StatisticsLoss>,
+    /// Ways to train a generator.
+    pub generators: Family<dyn GeneratorMethod>,
+    /// Augmentations of the images that a student is trained on.
+    pub augmentations: Family<dyn Augment>,
     /// Quantizers, range estimators, number formats, passes, fitting steps, sensitivities.
     pub quant: Families,
     /// Losses of the student.
@@ -41,10 +45,21 @@ impl Registry {
             data_sets: data::family()?,
             sources: blindfold_synth::image_sources()?,
             statistics: blindfold_synth::statistics_losses()?,
+            generators: blindfold_synth::generators()?,
+            augmentations: blindfold_synth::augmentations()?,
             quant: Families::builtin(),
             losses: blindfold_distill::losses()?,
             sinks: Family::new("metric sink", BUILTIN_SINKS)?,
         })
+    }
+
+    /// What the training of a student draws on.
+    pub fn plugins(&self) -> Plugins {
+        Plugins {
+            losses: self.losses.clone(),
+            generators: self.generators.clone(),
+            augmentations: self.augmentations.clone(),
+        }
     }
 
     /// The registry with one loss more.
@@ -62,6 +77,15 @@ impl Registry {
     /// [`ConfigError::Duplicate`] when the name is taken.
     pub fn with_quantizer(mut self, entry: Entry<dyn Quantizer>) -> Result<Self, ConfigError> {
         self.quant.quantizers = self.quant.quantizers.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one learned quantizer more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_learned_quantizer(mut self, entry: Entry<dyn LearnedQuantizer>) -> Result<Self, ConfigError> {
+        self.quant.learned = self.quant.learned.with(entry)?;
         Ok(self)
     }
 
@@ -107,6 +131,24 @@ impl Registry {
     /// [`ConfigError::Duplicate`] when the name is taken.
     pub fn with_source(mut self, entry: Entry<dyn ImageSource>) -> Result<Self, ConfigError> {
         self.sources = self.sources.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one way to train a generator more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_generator(mut self, entry: Entry<dyn GeneratorMethod>) -> Result<Self, ConfigError> {
+        self.generators = self.generators.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one augmentation more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_augmentation(mut self, entry: Entry<dyn Augment>) -> Result<Self, ConfigError> {
+        self.augmentations = self.augmentations.with(entry)?;
         Ok(self)
     }
 }

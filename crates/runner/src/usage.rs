@@ -52,6 +52,6 @@ fn distill_is_usage(error: &DistillError) -> bool {
 }
 
 fn synth_is_usage(error: &SynthError) -> bool {
-    use SynthError::{NoBatchNorm, NoRealImages, Shape, TooFewRealImages};
-    matches!(error, TooFewRealImages { .. } | NoBatchNorm { .. } | Shape { .. } | NoRealImages)
+    use SynthError::{Config, NoBatchNorm, NoRealImages, Shape, TooFewRealImages};
+    matches!(error, TooFewRealImages { .. } | NoBatchNorm { .. } | Shape { .. } | NoRealImages | Config(_))
 }

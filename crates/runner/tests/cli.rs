@@ -44,6 +44,25 @@ fn wrong_input_ends_with_2_and_says_what_to_do() {
             vec!["exp", "shapes10-w4a8", "--set", "evaluation.held_out={ source = 'real' }"],
             "held-out images are synthetic",
         ),
+        (
+            vec!["exp", "shapes10-w4a8", "--set", "images={ source = 'out-of-domain' }"],
+            "`images.data.name`: `shapes10` is the experiment's own data set",
+        ),
+        (
+            vec![
+                "exp",
+                "shapes10-w4a8",
+                "--method",
+                "zeroq",
+                "--set",
+                "images={ source = 'out-of-domain', data = { name = 'cifar100' } }",
+            ],
+            "blindfold data fetch cifar100",
+        ),
+        (
+            vec!["exp", "shapes10-w4a8", "--method", "zeroq-kd", "--set", "distill.augmentation=[{ kind = 'mixpu' }]"],
+            "did you mean `mixup`?",
+        ),
         (vec!["exp", "shapes10-w4a8", "--set", "seed=5"], "use --seed"),
         (vec!["exp", "shapes10-w4a8", "--set", "teacher.hash=00"], "`teacher.hash`"),
     ] {
@@ -86,11 +105,15 @@ fn lists_and_descriptions_name_what_there_is() {
         ("teachers", "resnet56-cifar100"),
         ("sinks", "tensorboard"),
         ("statistics", "norm"),
+        ("generators", "gdfq"),
+        ("augmentations", "low-pass"),
     ] {
         let (code, stdout, stderr) = blindfold(&["list", what]);
         assert_eq!(code, Some(0), "{what}: {stderr}");
         assert!(stdout.lines().any(|line| line.split_whitespace().next() == Some(name)), "{what}: {stdout}");
     }
+    let (_, stdout, _) = blindfold(&["describe", "augmentation", "mixup"]);
+    assert!(stdout.contains("alpha = 0.2") && stdout.contains("source:"), "{stdout}");
     let (_, stdout, _) = blindfold(&["describe", "loss", "kl"]);
     assert!(stdout.contains("temperature") && stdout.contains("source:"), "{stdout}");
     let (_, stdout, _) = blindfold(&["describe", "method", "zeroq-kd"]);
@@ -136,6 +159,36 @@ fn without_the_test_set_an_experiment_quantizes_and_says_that_accuracy_was_not_m
     let summary: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(summary).unwrap()).unwrap();
     assert!(summary["student_top1"].is_null() && summary["accuracy_measured"] == false);
     assert!(summary["agreement"].as_f64().unwrap() > 0.0 && summary["logit_mse"].as_f64().unwrap() > 0.0);
+}
+
+#[test]
+fn images_of_another_data_set_are_marked_as_real_and_cost_their_calibration_alone() {
+    let bench = Bench::new();
+    let images = "images={ source = 'out-of-domain', count = 8, data = { name = 'shapes100' } }";
+    let (code, _, stderr) = text(&bench.run(&["exp", "small", "--method", "zeroq", "--set", images, "--out", "a"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    let summary = |results: &str| -> serde_json::Value {
+        // Keys set on the command line are part of the experiment's name.
+        let runs = std::fs::read_dir(bench.folder.path().join(results).join("runs")).unwrap().flatten();
+        let named = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("small");
+        let run = runs.map(|run| run.file_name()).find(named).unwrap();
+        let path = bench.folder.path().join(results).join("runs").join(run).join("zeroq/seed-1/summary.json");
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    assert_eq!(
+        (summary("a")["uses_real_data"].as_bool(), summary("a")["image_passes"].as_u64()),
+        (Some(true), Some(8))
+    );
+    // Eight images in five iterations; the second time they come from the cache, and cost the same.
+    for cached in [false, true] {
+        let mut arguments = vec!["exp", "small", "--method", "zeroq", "--out", "b"];
+        arguments.extend(cached.then_some("--fresh"));
+        let (code, _, stderr) = text(&bench.run(&arguments));
+        let found = stderr.contains("zeroq/1 8 images of zeroq from the cache");
+        assert_eq!((code, found), (Some(0), cached), "{stderr}");
+        let summary = summary("b");
+        assert_eq!((summary["uses_real_data"].as_bool(), summary["image_passes"].as_u64()), (Some(false), Some(48)));
+    }
 }
 
 #[test]

@@ -153,7 +153,8 @@ fn a_quantized_student_and_its_training() {
                 "epochs = 1\niterations_per_epoch = 2\nbatch = 4\nlr = 1e-3\n[[loss]]\nkind = 'logit-mse'",
             )
             .unwrap();
-            let mut trainer = StudentTrainer::new(teacher, student, images.clone(), fit, &registry.losses, 1).unwrap();
+            let plugins = registry.plugins();
+            let mut trainer = StudentTrainer::new(teacher, student, images.clone(), fit, &plugins, 1).unwrap();
             let losses: Vec<f32> = (0..2).map(|_| trainer.step().unwrap().total as f32).collect();
             (logits, losses)
         };

@@ -1,19 +1,24 @@
 //! What can go wrong while images are made.
 
+use blindfold_zoo::ConfigError;
+
 /// A fault of image synthesis: what, where, what was found, what to do.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SynthError {
+    /// A value of the configuration, or a configuration that does not fit the teacher.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The caller asked to stop.
     #[error("image synthesis was cancelled")]
     Cancelled,
-    /// The control `real` was asked for without real images at hand.
+    /// A control that takes real images was asked for without any at hand.
     #[error(
-        "the image source `real` chooses among real images, and none were given: fetch the data set or use a source without data"
+        "this image source chooses among real images, and none were given: fetch the data set or use a source without data"
     )]
     NoRealImages,
     /// Fewer real images than were asked for.
-    #[error("`real.count`: {asked} images were asked for, but `{name}` holds {found}: lower the count")]
+    #[error("`count`: {asked} images were asked for, but `{name}` holds {found}: lower the count")]
     TooFewRealImages {
         /// The data set's name.
         name: String,

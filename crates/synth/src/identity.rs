@@ -3,8 +3,8 @@
 /// A text that is the same if and only if the teacher, the source, its resolved table and the seed are: hash it to name a
 /// cached set of images.
 ///
-/// Tables are written with their keys sorted, so the order in which a file lists them does not matter. The text does
-/// not name a data set: the images of the control `real` are not to be cached under it.
+/// Tables are written with their keys sorted, so the order in which a file lists them does not matter. The text says
+/// nothing of what a data set holds: real images are not to be cached under it.
 pub fn cache_identity(teacher_hash: &str, source_name: &str, table: &toml::Table, seed: u64) -> String {
     let mut text = format!("blindfold images 1\nteacher {teacher_hash}\nsource {source_name}\nseed {seed}\n");
     write_table(table, "", &mut text);

@@ -13,7 +13,7 @@ use crate::error::SynthError;
 pub enum Origin {
     /// Made from the teacher or from noise alone.
     Synthetic,
-    /// Taken from a data set: the control `real`. Tables mark such rows.
+    /// Taken from a data set: the controls `real` and `out-of-domain`. Tables mark such rows.
     Real,
 }
 

@@ -88,7 +88,8 @@ impl OptimizerConfig {
         }
     }
 
-    fn init(&self) -> ModuleOptimizer {
+    /// The update rule, without state.
+    pub(crate) fn init(&self) -> ModuleOptimizer {
         match self.kind {
             OptimizerKind::Adam => {
                 AdamConfig::new().with_beta_1(self.beta1).with_beta_2(self.beta2).with_epsilon(self.epsilon).init()
@@ -124,6 +125,13 @@ impl Canvas {
     /// The images as they are now, on the plain device.
     pub(crate) fn images(&self) -> Tensor<4> {
         self.pixels.images.val().without_autodiff()
+    }
+
+    /// The same optimizer at other images of the same shape, such as clamped ones.
+    pub(crate) fn with_images(mut self, images: Tensor<4>) -> Self {
+        let images = images.without_autodiff().autodiff().require_grad();
+        self.pixels.images = Param::initialized(self.pixels.images.id, images);
+        self
     }
 
     /// One step of the optimizer.

@@ -1,4 +1,4 @@
-//! Real images, for the control `real` and for evaluation.
+//! Real images, for the controls `real` and `out-of-domain` and for evaluation.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use crate::error::SynthError;
 
-/// Images of a data set as bytes. Nothing accepts them but the image source `real` and evaluation.
+/// Images of a data set as bytes. Nothing accepts them but the image sources `real` and `out-of-domain`, and evaluation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RealImages {
     /// Shape of one image: `[channel, height, width]`.

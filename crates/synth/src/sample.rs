@@ -1,5 +1,7 @@
 //! Small networks and data for the tests.
 
+use std::collections::BTreeMap;
+
 use blindfold_zoo::{BatchNorm2d, Conv2d, Layer, Network, NetworkBuilder, Normalization, Op, stream};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
@@ -7,7 +9,7 @@ use rand::RngExt;
 use crate::bn::{Statistics, StatisticsLoss, Target, statistics_losses};
 use crate::error::SynthError;
 use crate::images::ImageSet;
-use crate::progress::NoProgress;
+use crate::progress::{NoProgress, Progress, Step};
 use crate::real_images::RealImages;
 use crate::source::{Request, image_sources};
 
@@ -130,4 +132,98 @@ pub(crate) fn statistics<const N: usize>(gaps: &[[f32; 3]; N], var: &[[f32; 3]; 
 pub(crate) fn close(value: Tensor<1>, expected: f64, tolerance: f64) {
     let value: f64 = value.into_scalar();
     assert!((value - expected).abs() <= tolerance * (1.0 + expected.abs()), "{value} instead of {expected}");
+}
+
+/// What a source reported, an iteration an entry: its scalars by name.
+pub(crate) type Trace = Vec<BTreeMap<String, f64>>;
+
+struct Tracer(Trace);
+
+impl Progress for Tracer {
+    fn step(&mut self, step: Step<'_>) {
+        assert_eq!(step.iteration, self.0.len() + 1);
+        assert!(step.iteration <= step.total);
+        self.0.push(step.scalars.iter().map(|&(name, value)| (name.to_owned(), value)).collect());
+    }
+}
+
+/// As [`synthesize`], with what the source reported.
+pub(crate) fn traced(name: &str, table: &str, teacher: &Network, seed: u64) -> (ImageSet, Trace) {
+    let source = image_sources().unwrap().build(name, table.parse().unwrap()).unwrap();
+    let mut tracer = Tracer(Trace::new());
+    let normalization = normalization();
+    let request = Request { teacher, normalization: &normalization, seed, real: None, progress: &mut tracer };
+    let images = source.synthesize(request).unwrap();
+    (images, tracer.0)
+}
+
+/// The mean of a reported value over the first and over the last `count` iterations.
+pub(crate) fn ends(trace: &[BTreeMap<String, f64>], name: &str, count: usize) -> (f64, f64) {
+    let mean = |part: &[BTreeMap<String, f64>]| part.iter().map(|entry| entry[name]).sum::<f64>() / part.len() as f64;
+    (mean(&trace[..count]), mean(&trace[trace.len() - count..]))
+}
+
+/// The teacher's mean probability of the images' labels.
+pub(crate) fn probability_of_labels(teacher: &Network, images: &ImageSet) -> f64 {
+    let logits = teacher.forward(images.tensor(0..images.len(), &Device::flex()));
+    let labels = images.labels.as_ref().unwrap();
+    crate::optimised::prior::probability_of(logits, labels).mean().into_scalar::<f32>().into()
+}
+
+/// The fault of a source's table.
+pub(crate) fn fault(name: &str, table: &str) -> String {
+    image_sources().unwrap().build(name, table.parse().unwrap()).err().unwrap().to_string()
+}
+
+pub(crate) fn host<const D: usize>(tensor: &Tensor<D>) -> Vec<f64> {
+    tensor.to_data().iter::<f64>().collect()
+}
+
+/// The gradient of `f` at `at`.
+pub(crate) fn gradient_of<const D: usize>(at: &Tensor<D>, f: impl Fn(Tensor<D>) -> Tensor<1>) -> Vec<f64> {
+    let leaf = at.clone().autodiff().require_grad();
+    host(&leaf.grad(&f(leaf.clone()).backward()).unwrap())
+}
+
+/// Checks the gradient of `f` against finite differences, along a random direction and along the gradient itself.
+pub(crate) fn assert_slope<const D: usize>(at: &Tensor<D>, step: f64, f: impl Fn(Tensor<D>) -> Tensor<1>) {
+    let length = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>().sqrt();
+    let gradient = gradient_of(at, &f);
+    let random: Vec<f64> = values(&at.dims(), (-1.0, 1.0), 77).iter::<f64>().collect();
+    let along: Vec<f64> = gradient.iter().map(|value| value / length(&gradient) * length(&random)).collect();
+    for direction in [random, along] {
+        let slope: f64 = gradient.iter().zip(&direction).map(|(gradient, d)| gradient * d).sum();
+        let moved = |by: f64| {
+            let values = direction.iter().map(|value| (value * by) as f32).collect::<Vec<f32>>();
+            let shift = Tensor::<D>::from_data(TensorData::new(values, at.dims()), &Device::flex());
+            f(at.clone() + shift).into_scalar::<f32>()
+        };
+        let measured = f64::from(moved(step) - moved(-step)) / (2.0 * step);
+        let scale = length(&gradient) * length(&direction);
+        assert!((measured - slope).abs() < 5e-3 * scale, "{measured} instead of {slope} of {scale}");
+    }
+}
+
+/// What `scripts/reference/optimised_images.py` computed.
+pub(crate) fn optimised_reference() -> serde_json::Value {
+    serde_json::from_str(include_str!("../tests/data/optimised_images.json")).unwrap()
+}
+
+pub(crate) fn numbers(value: &serde_json::Value) -> Vec<f64> {
+    value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap()).collect()
+}
+
+/// A tensor of the reference.
+pub(crate) fn referenced<const D: usize>(name: &str, shape: [usize; D]) -> Tensor<D> {
+    let values: Vec<f32> = numbers(&optimised_reference()[name]).into_iter().map(|value| value as f32).collect();
+    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
+}
+
+/// Compares with `tolerance` times the largest of the expected values.
+pub(crate) fn assert_near(what: &str, found: &[f64], expected: &[f64], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{what}");
+    let largest = expected.iter().fold(0f64, |largest, value| largest.max(value.abs()));
+    for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!((found - expected).abs() <= tolerance * largest, "{what}: {index} is {found} instead of {expected}");
+    }
 }

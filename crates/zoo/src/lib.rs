@@ -20,8 +20,8 @@ mod weights;
 pub use digest::sha256_hex;
 pub use names::{near_matches, with_hint};
 pub use network::{
-    BatchNorm2d, Block, ChannelSelect, Conv2d, FeatureTap, Layer, Linear, Network, NetworkBuilder, NoTap, Node, NodeId,
-    Op, Site, Stateless, Tap, Taps, parameter_id,
+    BatchNorm2d, BatchStatistics, Block, ChannelSelect, Conv2d, FeatureTap, Layer, Linear, Network, NetworkBuilder,
+    NoTap, Node, NodeId, Op, Site, Stateless, Tap, Taps, parameter_id,
 };
 pub use normalization::Normalization;
 pub use pass::{fold_batch_norms, fold_batch_norms_where, insert_before};

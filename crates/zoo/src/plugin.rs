@@ -183,10 +183,14 @@ pub fn defaults_of<C: Serialize + Default>() -> toml::Table {
 }
 
 /// `defaults` with the keys of `own` over them, tables merged key by key: the whole of what a plugin is built from.
+///
+/// A table of another `kind` than the default's takes its place: the default's keys are not those of that kind.
 pub fn merge_defaults(mut defaults: toml::Table, own: toml::Table) -> toml::Table {
+    let other_kind =
+        |base: &toml::Table, over: &toml::Table| over.contains_key("kind") && base.get("kind") != over.get("kind");
     for (key, value) in own {
         let merged = match (defaults.remove(&key), value) {
-            (Some(toml::Value::Table(base)), toml::Value::Table(over)) => {
+            (Some(toml::Value::Table(base)), toml::Value::Table(over)) if !other_kind(&base, &over) => {
                 toml::Value::Table(merge_defaults(base, over))
             }
             (_, value) => value,
@@ -206,6 +210,16 @@ mod tests {
     #[test]
     fn two_entries_of_one_name_are_an_error() {
         assert!(matches!(Family::new("letter", &[A, A]), Err(ConfigError::Duplicate { .. })));
+    }
+
+    #[test]
+    fn tables_are_merged_unless_their_kind_changes() {
+        let table = |text: &str| text.parse::<toml::Table>().unwrap();
+        let defaults = table("a = 1\nschedule = { kind = 'plateau', patience = 50 }");
+        let same = merge_defaults(defaults.clone(), table("schedule = { kind = 'plateau', factor = 0.5 }"));
+        assert_eq!(same, table("a = 1\nschedule = { kind = 'plateau', patience = 50, factor = 0.5 }"));
+        let other = merge_defaults(defaults, table("a = 2\nschedule = { kind = 'cosine' }"));
+        assert_eq!(other, table("a = 2\nschedule = { kind = 'cosine' }"));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The flex kernels against Burn's own operations, forward and backward.
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in the helpers beside them.
 
-use blindfold_zoo::ops::{channel_affine, channel_moments, conv2d, substitute};
+use blindfold_zoo::ops::{can_scale_gradients, channel_affine, channel_moments, conv2d, scale_gradient, substitute};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
@@ -124,4 +124,20 @@ fn a_substituted_value_has_the_gradient_of_what_it_stands_for() {
     assert_eq!(output.clone().inner().into_data().as_bytes(), value.into_data().as_bytes());
     let gradients = (output * cotangent.clone()).sum().backward();
     close(x.grad(&gradients).unwrap(), cotangent.inner(), "dx");
+}
+
+#[test]
+fn a_scaled_gradient_is_the_formula_and_the_value_stays() {
+    assert!(can_scale_gradients(&Device::flex()) && can_scale_gradients(&Device::flex().autodiff()));
+    let x = random([2, 3, 4, 5], "x").require_grad();
+    let error = random([2, 3, 4, 5], "error").inner();
+    let cotangent = random([2, 3, 4, 5], "cotangent").inner();
+    let output = scale_gradient(x.clone(), error.clone(), 0.3);
+    assert_eq!(output.clone().inner().into_data().as_bytes(), x.clone().inner().into_data().as_bytes());
+    let gradients = (output * cotangent.clone()).sum().backward();
+    let expected = cotangent.clone() * (cotangent.sign() * error.clone() * 0.3 + 1.0);
+    close(x.grad(&gradients).unwrap(), expected, "dx");
+    let plain = x.inner();
+    let same = scale_gradient(plain.clone(), error, 0.3);
+    assert_eq!(same.into_data().as_bytes(), plain.into_data().as_bytes());
 }

@@ -4,10 +4,8 @@ use blindfold_zoo::{ConfigError, Entry, defaults_of, parse};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::parts::{sum_over_nodes, unit_rows};
 use super::{Features, Loss, Signals};
-
-/// Added to the squared norm, so that a map of zeros has norm `1e-12` (as in `torch.nn.functional.normalize`) and a gradient of 0.
-const SQUARED_NORM_GUARD: f64 = 1e-24;
 
 /// Options of the loss `attention`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -100,8 +98,7 @@ impl Attention {
             AttentionMap::Channel => positions.mean_dim(2).reshape([batch, channels]),
             AttentionMap::Spatial => positions.mean_dim(1).reshape([batch, height * width]),
         };
-        let norm = map.clone().square().sum_dim(1).add_scalar(SQUARED_NORM_GUARD).sqrt();
-        map / norm
+        unit_rows(map)
     }
 }
 
@@ -110,8 +107,8 @@ impl Loss for Attention {
         Features::of_patterns(&self.config.nodes)
     }
 
-    fn value(&self, signals: &Signals) -> Tensor<1> {
-        let terms = signals.features.iter().map(|pair| {
+    fn value(&self, signals: &Signals<'_>) -> Tensor<1> {
+        sum_over_nodes(signals, |pair| {
             let difference = (self.map(&pair.student) - self.map(&pair.teacher)).square();
             match self.config.reduction {
                 AttentionReduction::Mean => difference.mean(),
@@ -120,8 +117,7 @@ impl Loss for Attention {
                     difference.sum().div_scalar(batch as f64)
                 }
             }
-        });
-        terms.reduce(|sum, term| sum + term).expect("the trainer refuses a loss whose patterns match no node")
+        })
     }
 }
 
@@ -145,7 +141,7 @@ mod tests {
     fn value(config: AttentionConfig, student: Tensor<4>, teacher: Tensor<4>) -> f32 {
         let logits = Tensor::<2>::zeros([1, 2], &student.device());
         let features = vec![FeaturePair { node: "a".into(), student, teacher }];
-        let signals = Signals { student: logits.clone(), teacher: logits, labels: None, features };
+        let signals = Signals { features, ..Signals::of_logits(logits.clone(), logits) };
         floats(Attention::new(config).unwrap().value(&signals))[0]
     }
 
@@ -177,7 +173,7 @@ mod tests {
         let teacher = Tensor::<4>::ones([1, 2, 2, 2], &device);
         let logits = Tensor::<2>::zeros([1, 2], &device);
         let features = vec![FeaturePair { node: "a".into(), student: student.clone(), teacher }];
-        let signals = Signals { student: logits.clone(), teacher: logits, labels: None, features };
+        let signals = Signals { features, ..Signals::of_logits(logits.clone(), logits) };
         let loss = Attention::new(AttentionConfig::default()).unwrap().value(&signals);
         let gradient = student.grad(&loss.backward()).unwrap();
         assert!(floats(gradient).iter().all(|value| *value == 0.0));

@@ -4,6 +4,7 @@ use blindfold_zoo::{Entry, defaults_of, parse};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use super::parts::mean_over_nodes;
 use super::{Features, Loss, Signals};
 
 /// Options of the loss `feature-mse`.
@@ -51,17 +52,14 @@ impl Loss for FeatureMse {
         Features::of_patterns(&self.config.nodes)
     }
 
-    fn value(&self, signals: &Signals) -> Tensor<1> {
-        let terms = signals.features.iter().map(|pair| {
+    fn value(&self, signals: &Signals<'_>) -> Tensor<1> {
+        mean_over_nodes(signals, |pair| {
             let error = (pair.student.clone() - pair.teacher.clone()).square().mean();
             match self.config.relative {
                 true => error / pair.teacher.clone().square().mean().clamp_min(1e-12),
                 false => error,
             }
-        });
-        let sum =
-            terms.reduce(|sum, term| sum + term).expect("the trainer refuses a loss whose patterns match no node");
-        sum.div_scalar(signals.features.len() as f64)
+        })
     }
 }
 
@@ -93,7 +91,7 @@ mod tests {
                 teacher: teacher.clone().mul_scalar(scale),
             };
             let logits = Tensor::<2>::zeros([1, 2], &device);
-            let signals = Signals { student: logits.clone(), teacher: logits, labels: None, features: vec![pair] };
+            let signals = Signals { features: vec![pair], ..Signals::of_logits(logits.clone(), logits) };
             floats(FeatureMse::new(FeatureMseConfig { relative: true, ..Default::default() }).value(&signals))[0]
         };
         assert!((at_scale(1.0) - 0.01).abs() < 1e-6);

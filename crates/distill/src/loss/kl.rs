@@ -2,9 +2,9 @@
 
 use blindfold_zoo::{ConfigError, Entry, defaults_of, parse};
 use burn::tensor::Tensor;
-use burn::tensor::activation::log_softmax;
 use serde::{Deserialize, Serialize};
 
+use super::parts::{log_distribution, positive};
 use super::{Loss, Signals};
 
 /// Options of the loss `kl`.
@@ -66,17 +66,15 @@ impl Kl {
     /// # Errors
     /// [`ConfigError::Invalid`] for a temperature that is not above 0.
     pub fn new(config: KlConfig) -> Result<Self, ConfigError> {
-        match config.temperature.is_finite() && config.temperature > 0.0 {
-            true => Ok(Self { config }),
-            false => Err(ConfigError::invalid("temperature", config.temperature, "write a number > 0")),
-        }
+        positive("temperature", config.temperature)?;
+        Ok(Self { config })
     }
 }
 
 impl Loss for Kl {
-    fn value(&self, signals: &Signals) -> Tensor<1> {
+    fn value(&self, signals: &Signals<'_>) -> Tensor<1> {
         let [batch, classes] = signals.student.dims();
-        let soften = |logits: &Tensor<2>| log_softmax(logits.clone().div_scalar(self.config.temperature), 1);
+        let soften = |logits: &Tensor<2>| log_distribution(logits.clone(), self.config.temperature);
         let (student, teacher) = (soften(&signals.student), soften(&signals.teacher));
         let divergence = (teacher.clone().exp() * (teacher - student)).sum();
         let count = match self.config.reduction {
@@ -109,7 +107,7 @@ mod tests {
         let device = Device::default();
         let teacher = Tensor::<2>::from_floats([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]], &device);
         let shift = Tensor::<2>::from_floats([[4.0], [-2.5]], &device);
-        let signals = Signals { student: teacher.clone() + shift, teacher, labels: None, features: Vec::new() };
+        let signals = Signals::of_logits(teacher.clone() + shift, teacher);
         let value = floats(Kl::new(KlConfig::default()).unwrap().value(&signals))[0];
         assert!(value.abs() < 1e-4, "{value}");
     }
@@ -119,7 +117,7 @@ mod tests {
         let device = Device::default();
         let student = Tensor::<2>::from_floats([[0.0, 0.0]], &device);
         let teacher = Tensor::<2>::from_floats([[3f32.ln(), 0.0]], &device);
-        let signals = Signals { student, teacher, labels: None, features: Vec::new() };
+        let signals = Signals::of_logits(student, teacher);
         let config = KlConfig { temperature: 1.0, ..KlConfig::default() };
         let value = f64::from(floats(Kl::new(config).unwrap().value(&signals))[0]);
         let expected = 0.75 * 1.5f64.ln() + 0.25 * 0.5f64.ln();

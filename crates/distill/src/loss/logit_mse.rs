@@ -33,7 +33,7 @@ pub struct LogitMseConfig {}
 pub struct LogitMse;
 
 impl Loss for LogitMse {
-    fn value(&self, signals: &Signals) -> Tensor<1> {
+    fn value(&self, signals: &Signals<'_>) -> Tensor<1> {
         (signals.student.clone() - signals.teacher.clone()).square().mean()
     }
 }
@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_constant_offset_costs_its_square() {
         let teacher = Tensor::<2>::from_floats([[1.0, -2.0], [0.0, 3.0]], &Device::default());
-        let signals = Signals { student: teacher.clone() + 3.0, teacher, labels: None, features: Vec::new() };
+        let signals = Signals::of_logits(teacher.clone() + 3.0, teacher);
         assert!((floats(LogitMse.value(&signals))[0] - 9.0).abs() < 1e-5);
     }
 }

@@ -2,12 +2,21 @@
 
 mod changes;
 mod checkpoint;
+mod checks;
 mod config;
+mod critic;
+mod dropping;
+mod gradient_norm;
+mod inundation;
+mod networks;
+mod objective;
 mod record;
 #[cfg(test)]
 mod tests;
 mod trainer;
+mod warmup;
 
-pub use config::{RangeWarmup, StudentConfig};
+pub use config::{BatchNorms, RangeWarmup, StudentConfig};
+pub use inundation::Inundation;
 pub use record::{LossValue, Phase, StepRecord};
 pub use trainer::StudentTrainer;

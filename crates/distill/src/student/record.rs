@@ -11,7 +11,7 @@ pub struct StepRecord {
     pub epoch: usize,
     /// What the step was for.
     pub phase: Phase,
-    /// Each loss; empty in the range warm-up.
+    /// Each loss that is on in this epoch; empty in the range warm-up.
     pub losses: Vec<LossValue>,
     /// Sum of the weighted losses, which is what the step minimises; 0 in the range warm-up.
     pub total: f64,
@@ -21,13 +21,17 @@ pub struct StepRecord {
     pub agreement: Option<f64>,
     /// Share of the integer weights that the update changed; none in steps that did not measure it (`log_every`).
     pub changed_weights: Option<f64>,
+    /// Mean over the quantized weight tensors of what inundation multiplied the update by; none without inundation.
+    pub inundation: Option<f64>,
+    /// The generator's losses by name, unweighted; empty in steps in which no generator moved.
+    pub generator: Vec<(String, f64)>,
 }
 
 /// What a step is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Collects the ranges of activations; updates nothing.
+    /// Collects the ranges of activations; updates no student, but a generator where one makes the images.
     RangeWarmup,
     /// Updates the student.
     Training,
@@ -40,6 +44,9 @@ pub struct LossValue {
     pub name: String,
     /// As the loss gives it.
     pub raw: f64,
-    /// Times its weight.
+    /// Times its weight in this epoch.
     pub weighted: f64,
+    /// Euclidean norm of the gradient of the unweighted loss over all parameters of the student's network; none in steps that
+    /// did not measure it (`gradient_norms_every`).
+    pub gradient_norm: Option<f64>,
 }

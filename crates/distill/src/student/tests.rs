@@ -1,5 +1,10 @@
 //! The student's trainer as a whole.
 
+mod augmentations;
+mod learned;
+mod losses;
+mod zero_shot;
+
 use std::sync::OnceLock;
 
 use blindfold_quant::{Families, Plan, QuantConfig, QuantizedNetwork};
@@ -9,7 +14,7 @@ use burn::tensor::{Device, TensorData};
 
 use super::{Phase, StepRecord, StudentConfig, StudentTrainer};
 use crate::error::DistillError;
-use crate::loss::losses;
+use crate::plugins::Plugins;
 use crate::reference::floats;
 use crate::teacher::{TeacherConfig, TeacherTrainer};
 use crate::testing::{control, network, noise, normalization, quadrants};
@@ -46,7 +51,8 @@ const BRECQ: &str = "protocol = 'brecq'\nweight_bits = 4\nactivation_bits = 4";
 
 fn trainer(quant: &str, images: ImageSet, config: &str, seed: u64) -> Result<StudentTrainer, DistillError> {
     let config: StudentConfig = toml::from_str(config).unwrap();
-    StudentTrainer::new(teacher(), student(quant, &images), images, config, &losses().unwrap(), seed)
+    let plugins = Plugins::builtin().unwrap();
+    StudentTrainer::new(teacher(), student(quant, &images), images, config, &plugins, seed)
 }
 
 fn run(trainer: &mut StudentTrainer, steps: usize) -> Vec<StepRecord> {
@@ -78,25 +84,33 @@ const ALL_LOSSES: &str = "
     ]
 ";
 
+/// A training cut at these places is, from there on, the training that was never cut.
+fn assert_resumes(quant: &str, images: &ImageSet, config: &str, cuts: &[usize]) {
+    let make = || trainer(quant, images.clone(), config, 9).unwrap();
+    let mut whole = make();
+    let steps = whole.total_steps();
+    let records = run(&mut whole, steps);
+    for &cut in cuts {
+        let mut first = make();
+        run(&mut first, cut);
+        let bytes = first.to_bytes().unwrap();
+        let mut second = make();
+        second.restore(&bytes).unwrap();
+        assert_eq!((second.position(), second.passes()), (cut, first.passes()));
+        assert_eq!(run(&mut second, steps - cut), records[cut..], "cut at {cut}");
+        assert_eq!(second.passes(), whole.passes());
+        let (ours, theirs) = (second.student.state(), whole.student.state());
+        assert_same_bits(&ours.parameters, &theirs.parameters);
+        assert_eq!((ours.weights, ours.activations), (theirs.weights, theirs.activations));
+        assert_eq!((ours.learned, ours.statistics), (theirs.learned, theirs.statistics));
+    }
+}
+
 #[test]
 fn a_resumed_training_is_the_same_training_to_the_bit() {
     let warm = format!("range_warmup = {{ iterations = 4 }}\noptimizer = {{ kind = 'adam' }}\n{ALL_LOSSES}");
-    for (quant, config, steps) in [(W4A4, ALL_LOSSES, 10), (BRECQ, ALL_LOSSES, 10), (W4A4, warm.as_str(), 14)] {
-        let mut whole = trainer(quant, control(80, 4), config, 9).unwrap();
-        let records = run(&mut whole, steps);
-        assert!(whole.is_done());
-        for cut in [2, 5] {
-            let mut first = trainer(quant, control(80, 4), config, 9).unwrap();
-            run(&mut first, cut);
-            let bytes = first.to_bytes().unwrap();
-            let mut second = trainer(quant, control(80, 4), config, 9).unwrap();
-            second.restore(&bytes).unwrap();
-            assert_eq!(second.position(), cut);
-            assert_eq!(run(&mut second, steps - cut), records[cut..]);
-            let (ours, theirs) = (second.student().state(), whole.student().state());
-            assert_same_bits(&ours.parameters, &theirs.parameters);
-            assert_eq!((ours.weights, ours.activations), (theirs.weights, theirs.activations));
-        }
+    for (quant, config) in [(W4A4, ALL_LOSSES), (BRECQ, ALL_LOSSES), (W4A4, warm.as_str())] {
+        assert_resumes(quant, &control(80, 4), config, &[2, 5]);
     }
 }
 
@@ -115,11 +129,11 @@ fn a_student_comes_closer_to_its_teacher_also_on_images_it_has_not_seen() {
     let w3a3 = "weight_bits = 3\nactivation_bits = 3";
     for (quant, share) in [(W4A4, 0.25), (w3a3, 0.4)] {
         let mut trainer = trainer(quant, noise(512, 1), config, 9).unwrap();
-        let (agreement, error) = measure(&trainer.student());
+        let (agreement, error) = measure(&trainer.student().unwrap());
         while !trainer.is_done() {
             trainer.step().unwrap();
         }
-        let (trained, trained_error) = measure(&trainer.student());
+        let (trained, trained_error) = measure(&trainer.student().unwrap());
         assert!(1.0 - trained < (1.0 - share) * (1.0 - agreement), "{quant}: {agreement} -> {trained}");
         assert!(trained_error < (1.0 - share) * error, "{quant}: {error} -> {trained_error}");
     }
@@ -128,9 +142,9 @@ fn a_student_comes_closer_to_its_teacher_also_on_images_it_has_not_seen() {
 #[test]
 fn running_statistics_stay_and_everything_else_moves() {
     let mut trainer = trainer(W4A4, control(80, 4), ALL_LOSSES, 9).unwrap();
-    let before = trainer.student().state();
+    let before = trainer.student().unwrap().state();
     run(&mut trainer, 3);
-    let after = trainer.student().state();
+    let after = trainer.student().unwrap().state();
     assert_eq!(before.activations, after.activations);
     for ((name, old), (_, new)) in before.parameters.iter().zip(&after.parameters) {
         assert_eq!(name.contains("running_"), old.as_bytes() == new.as_bytes(), "{name}");
@@ -141,14 +155,14 @@ fn running_statistics_stay_and_everything_else_moves() {
 fn the_range_warmup_collects_ranges_and_updates_nothing() {
     let config = "epochs = 1\nbatch = 16\nlr = 0.01\nrange_warmup = { iterations = 6 }\n[[loss]]\nkind = 'kl'";
     let mut trainer = trainer(W4A4, control(80, 4), config, 9).unwrap();
-    let before = trainer.student().state();
+    let before = trainer.student().unwrap().state();
     let records = run(&mut trainer, 6);
     assert!(
         records
             .iter()
             .all(|record| record.phase == Phase::RangeWarmup && record.losses.is_empty() && record.agreement.is_none())
     );
-    let warmed = trainer.student().state();
+    let warmed = trainer.student().unwrap().state();
     assert_same_bits(&before.parameters, &warmed.parameters);
     assert!(
         before.activations.iter().all(|(site, grid)| warmed.activations[site] != *grid),
@@ -156,7 +170,7 @@ fn the_range_warmup_collects_ranges_and_updates_nothing() {
     );
     let record = trainer.step().unwrap();
     assert_eq!((record.phase, record.step, record.epoch), (Phase::Training, 6, 0));
-    assert_eq!(trainer.student().state().activations, warmed.activations);
+    assert_eq!(trainer.student().unwrap().state().activations, warmed.activations);
 }
 
 #[test]

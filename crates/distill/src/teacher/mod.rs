@@ -1,6 +1,5 @@
 //! Supervised training of a teacher, on real data.
 
-mod batch_norm;
 mod config;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,12 @@
 //! Supervised training, step by step.
 
+use std::collections::BTreeMap;
+
 use blindfold_synth::RealImages;
-use blindfold_zoo::{ConfigError, Network, Normalization};
+use blindfold_zoo::{BatchStatistics, ConfigError, Network, Normalization};
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::batch_norm::BatchStatistics;
 use super::config::TeacherConfig;
 use crate::archive::{Archive, Header, optimizer_bytes, optimizer_from};
 use crate::error::DistillError;
@@ -119,7 +120,7 @@ impl TeacherTrainer {
         let student = self.network.run(images, &mut statistics);
         let correct = student.clone().inner().argmax(1).flatten::<1>(0, 1).equal(labels.clone()).float().mean();
         // The cross-entropy with labels does not look at the teacher's logits.
-        let signals = Signals { teacher: student.clone().inner(), student, labels: Some(labels), features: Vec::new() };
+        let signals = Signals { labels: Some(labels), ..Signals::of_logits(student.clone(), student.inner()) };
         let loss = self.loss.value(&signals);
         let [value, accuracy] = [loss.clone().inner(), correct].map(|scalar| f64::from(scalar.into_scalar::<f32>()));
         if !value.is_finite() {
@@ -188,7 +189,8 @@ impl TeacherTrainer {
             training: self.identity()?,
             extra: toml::Table::new(),
         };
-        Archive { header, tensors: self.network.state(), optimizer: optimizer_bytes(&self.optimizer)? }.into_bytes()
+        let (tensors, optimizer) = (self.network.state(), optimizer_bytes(&self.optimizer)?);
+        Archive { header, tensors, optimizer, parts: BTreeMap::new() }.into_bytes()
     }
 
     /// Goes to the place where [`Self::to_bytes`] was called, in a trainer of the same configuration, images, network and seed.

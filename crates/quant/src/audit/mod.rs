@@ -27,13 +27,16 @@ pub struct Audit {
 }
 
 impl Audit {
-    /// Runs the network once and measures what passes. Without images it runs on one of zeros, and levels of activations are
+    /// Runs the network once and measures what passes; learned quantizers as they would be frozen now. Without images it runs on one of zeros, and levels of activations are
     /// left out; those of weights do not depend on images.
     ///
     /// # Errors
     /// [`QuantError::Audit`] lists, by layer: weights that the plan does not mention, weights and activations with more
     /// distinct values than codes, and sites that the plan quantizes and that have no grid.
     pub fn of(quantized: &QuantizedNetwork, images: Option<Tensor<4>>) -> Result<Self, QuantError> {
+        if quantized.learned.is_some() {
+            return Self::of(&quantized.frozen_learned()?, images);
+        }
         let has_images = images.is_some();
         let [channels, height, width] = quantized.network.input_shape();
         let device = quantized.network.device().inner();

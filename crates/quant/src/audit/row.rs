@@ -25,9 +25,9 @@ pub struct AuditRow {
     pub role: Role,
     /// Number format.
     pub precision: Precision,
-    /// The number format's or the quantizer's name.
+    /// The learned quantizer's, the number format's or the quantizer's name.
     pub quantizer: String,
-    /// The range estimator's name.
+    /// The range estimator's name; "learned" with a learned quantizer, and "-" with a number format.
     pub range: String,
     /// Which values share a range.
     pub granularity: Granularity,
@@ -58,14 +58,19 @@ impl AuditRow {
             Some(codec) => codec.storage_bits(values),
             None => values * target.precision.storage_bits(),
         };
+        let learned = target.learned.as_ref().map(|(name, _)| name.clone());
         let format = target.format.as_ref().map(|(name, _)| name.clone());
-        let range = if format.is_some() { "-".to_owned() } else { target.range_name.clone() };
+        let range = match (&learned, &format) {
+            (Some(_), _) => "learned".to_owned(),
+            (None, Some(_)) => "-".to_owned(),
+            (None, None) => target.range_name.clone(),
+        };
         Self {
             layer: target.name.clone(),
             kind,
             role,
             precision: target.precision,
-            quantizer: format.unwrap_or_else(|| target.quantizer_name.clone()),
+            quantizer: learned.or(format).unwrap_or_else(|| target.quantizer_name.clone()),
             range,
             granularity: target.granularity,
             groups,

@@ -43,9 +43,10 @@ pub(super) struct Clip {
 /// Q(l) = Q(u):  Q(x) - x in [Q(u) - u, Q(l) - l]
 /// otherwise:    Q(x) - x in [min(Q(u) - u, -gap/2), max(Q(l) - l, gap/2)],  gap: the widest between Q(l) and Q(u)
 /// ```
-/// Beyond the range that has codes the ends are the clipping excess. `Q(l)` and `Q(u)` are computed by the codec
-/// itself, so that a shifted zero point is what it is. A sum of codecs quantizes what the terms before have left over,
-/// and so do its bounds.
+/// Where a table has thresholds of its own, `max(|t - a|, |b - t|)` stands for the `gap/2` of a jump at `t` from level
+/// `a` to level `b`. Beyond the range that has codes the ends are the clipping excess. `Q(l)` and `Q(u)` are computed by
+/// the codec itself, so that a shifted zero point is what it is. A sum of codecs quantizes what the terms before have
+/// left over, and so do its bounds.
 ///
 /// # Errors
 /// [`QuantError::Groups`] for a codec of another shape.
@@ -63,6 +64,7 @@ pub(super) fn rounded(codec: &Codec, x: &Enclosure) -> Result<Rounded, QuantErro
                     size: f64::from(low.abs().max(high.abs())),
                     widest,
                     levels: &[],
+                    thresholds: None,
                 }
             };
             staircase(codec, x, |index, _| step(group(index)))
@@ -77,7 +79,7 @@ pub(super) fn rounded(codec: &Codec, x: &Enclosure) -> Result<Rounded, QuantErro
                 Half::Bf16 => (f64::from(half.value(half.code(f32::MAX))), 2f64.powi(-8), 2f64.powi(-134)),
             };
             let widest = magnitude.min(most) * unit * (1.0 + unit) + smallest;
-            Stairs { low: -most, high: most, size: 0.0, widest, levels: &[] }
+            Stairs { low: -most, high: most, size: 0.0, widest, levels: &[], thresholds: None }
         }),
         Codec::Sum(terms) => {
             let mut rest = x.clone();
@@ -107,22 +109,30 @@ struct Stairs<'a> {
     widest: f64,
     /// All levels, where their distances differ.
     levels: &'a [f32],
+    /// Where one level ends and the next begins, unless it is midway.
+    thresholds: Option<&'a [f32]>,
 }
 
 impl Stairs<'_> {
-    /// Half the widest distance of neighbouring levels from `low` to `high`, both of them levels.
+    /// Half the widest distance of neighbouring levels from `low` to `high`, both of them levels; where thresholds are
+    /// not midway, the widest of a threshold from the levels beside it.
     fn gap(&self, low: f32, high: f32) -> f64 {
         let first = self.levels.partition_point(|&level| level < low);
         let end = self.levels.partition_point(|&level| level <= high);
-        let gaps = self.levels[first..end.max(first)].windows(2).map(|pair| f64::from(pair[1]) - f64::from(pair[0]));
-        gaps.reduce(f64::max).map_or(self.widest, |gap| gap / 2.0)
+        let gaps = self.levels[first..end.max(first)].windows(2).enumerate().map(|(place, pair)| {
+            let (below, above) = (f64::from(pair[0]), f64::from(pair[1]));
+            let own = self.thresholds.and_then(|thresholds| thresholds.get(first + place)).copied().map(f64::from);
+            own.map_or((above - below) / 2.0, |threshold| (threshold - below).abs().max((above - threshold).abs()))
+        });
+        gaps.reduce(f64::max).unwrap_or(self.widest)
     }
 }
 
 fn stairs_of(book: &Codebook, group: usize) -> Stairs<'_> {
     let levels = book.table(group);
     let (low, high) = (levels[0], levels[levels.len() - 1]);
-    let stairs = Stairs { low: f64::from(low), high: f64::from(high), size: 0.0, widest: 0.0, levels };
+    let thresholds = book.thresholds(group);
+    let stairs = Stairs { low: f64::from(low), high: f64::from(high), size: 0.0, widest: 0.0, levels, thresholds };
     Stairs { widest: stairs.gap(low, high), ..stairs }
 }
 
@@ -242,6 +252,23 @@ mod tests {
                     assert!(found.error.low[0] > least - spacing, "{codec:?} [{low}, {high}]: {found:?} {least}");
                     assert!(found.error.high[0] < most + spacing, "{codec:?} [{low}, {high}]: {found:?} {most}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn bounds_hold_where_thresholds_are_not_midway() {
+        let book = Codebook::new(vec![vec![-1.0, 0.0, 0.5, 3.0]], 2, None).unwrap();
+        let codec = Codec::from(book.with_thresholds(vec![vec![-1.8, 0.4, 3.5]]).unwrap());
+        for (low, high) in [(-5.0, 5.0), (-2.5, -1.0), (0.1, 0.45), (2.0, 3.7), (0.45, 3.4)] {
+            let found = rounded(&codec, &Enclosure::between([1, 1, 1], vec![low], vec![high])).unwrap();
+            for index in 0..=2000 {
+                let x = (low + (high - low) * f64::from(index) / 2000.0) as f32;
+                let q = f64::from(codec.fake_quantize_values(&[x], [1, 1, 1, 1]).unwrap()[0]);
+                let (x, clip) = (f64::from(x), found.clip.as_ref().unwrap()[0]);
+                assert!(q >= found.value.low[0] && q <= found.value.high[0], "[{low}, {high}] at {x}: {q}");
+                assert!(q - x >= found.error.low[0] && q - x <= found.error.high[0], "[{low}, {high}] at {x}: {q}");
+                assert!((q - x.clamp(clip.low, clip.high)).abs() <= clip.rounding, "[{low}, {high}] at {x}: {q}");
             }
         }
     }

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::QuantError;
 use crate::samples::host_values;
 
-/// A table of levels for each group of values; a value takes the nearest level, the lower of two that are equally near.
+/// A table of levels for each group of values; a value takes the nearest level, the lower of two that are equally near,
+/// unless [`Self::with_thresholds`] says where one level ends and the next begins.
 ///
 /// A plain value (serde), so that a checkpoint holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ pub struct Codebook {
     axis: Option<usize>,
     constants: usize,
     levels: Vec<Vec<f32>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    thresholds: Vec<Vec<f32>>,
 }
 
 #[derive(Deserialize)]
@@ -26,13 +29,18 @@ struct Fields {
     axis: Option<usize>,
     constants: usize,
     levels: Vec<Vec<f32>>,
+    #[serde(default)]
+    thresholds: Vec<Vec<f32>>,
 }
 
 impl TryFrom<Fields> for Codebook {
     type Error = QuantError;
 
     fn try_from(fields: Fields) -> Result<Self, QuantError> {
-        Ok(Self::new(fields.levels, fields.bits, fields.axis)?.with_constants(fields.constants))
+        let Fields { bits, axis, constants, levels, thresholds } = fields;
+        let book = Self::new(levels, bits, axis)?;
+        let book = if thresholds.is_empty() { book } else { book.with_thresholds(thresholds)? };
+        Ok(book.with_constants(constants))
     }
 }
 
@@ -63,7 +71,28 @@ impl Codebook {
             }
         }
         let constants = levels.iter().map(Vec::len).sum();
-        Ok(Self { bits, axis, constants, levels })
+        Ok(Self { bits, axis, constants, levels, thresholds: Vec::new() })
+    }
+
+    /// The same with thresholds of its own, ascending, for each group one fewer than levels: a value takes the level
+    /// after all thresholds that lie below it. The number of constants stays what it was.
+    ///
+    /// # Errors
+    /// [`QuantError::Grid`] for another number of them, and for thresholds that do not ascend or are not finite.
+    pub fn with_thresholds(self, thresholds: Vec<Vec<f32>>) -> Result<Self, QuantError> {
+        let fits = |(table, levels): (&Vec<f32>, &Vec<f32>)| table.len() + 1 == levels.len();
+        if thresholds.len() != self.levels.len() || !thresholds.iter().zip(&self.levels).all(fits) {
+            return Err(QuantError::Grid("its thresholds are not one fewer than its levels".to_owned()));
+        }
+        if !thresholds.iter().all(|table| table.is_sorted() && table.iter().all(|threshold| threshold.is_finite())) {
+            return Err(QuantError::Grid("thresholds that do not ascend, or are not finite".to_owned()));
+        }
+        Ok(Self { thresholds, ..self })
+    }
+
+    /// The same levels with the thresholds midway between them.
+    pub fn without_thresholds(self) -> Self {
+        Self { thresholds: Vec::new(), ..self }
     }
 
     /// The same with the number of 32-bit constants that describe it, where it is not one for each level (a fixed table
@@ -100,6 +129,11 @@ impl Codebook {
     /// The levels of one group, ascending.
     pub fn table(&self, group: usize) -> &[f32] {
         &self.levels[group]
+    }
+
+    /// The thresholds of one group where it has its own; none where they lie midway between the levels.
+    pub fn thresholds(&self, group: usize) -> Option<&[f32]> {
+        self.thresholds.get(group).map(Vec::as_slice)
     }
 
     pub(super) fn fake_quantize_values(&self, values: &[f32], shape: [usize; 4]) -> Result<Vec<f32>, QuantError> {
@@ -145,7 +179,14 @@ impl Codebook {
         if run == 0 {
             return Ok(Vec::new());
         }
-        let bounds: Vec<Vec<f32>> = self.levels.iter().map(|table| thresholds(table)).collect();
+        let midways: Vec<Vec<f32>>;
+        let bounds = match self.thresholds.is_empty() {
+            true => {
+                midways = self.levels.iter().map(|table| thresholds(table)).collect();
+                &midways
+            }
+            false => &self.thresholds,
+        };
         Ok(values
             .par_iter()
             .with_min_len(1 << 12)
@@ -188,6 +229,23 @@ mod tests {
         assert_eq!(book.decode(&codes, shape).unwrap(), quantized);
         assert!(matches!(book.decode(&[0, 0, 0, 0, 2, 0, 0, 0], shape), Err(QuantError::Grid(_))));
         assert!(matches!(book.encode(&values, [4, 2, 1, 1]), Err(QuantError::Groups { expected: 2, found: 4 })));
+    }
+
+    #[test]
+    fn thresholds_of_its_own_decide_and_are_stored() {
+        let book = Codebook::new(vec![vec![-1.0, 0.0, 1.0], vec![0.0, 4.0, 5.0]], 2, Some(0)).unwrap();
+        let own = book.clone().with_thresholds(vec![vec![0.1, 0.2], vec![-3.0, 9.0]]).unwrap();
+        let (values, shape) = ([0.05, 0.1, 0.15, 0.3, -4.0, 0.0, 9.0, 10.0], [2, 4, 1, 1]);
+        assert_eq!(own.fake_quantize_values(&values, shape).unwrap(), [-1.0, -1.0, 0.0, 1.0, 0.0, 4.0, 4.0, 5.0]);
+        assert_eq!((own.thresholds(1), book.thresholds(1)), (Some([-3.0, 9.0].as_slice()), None));
+        assert_eq!((book.constants(), own.constants()), (6, 6));
+        let text = serde_json::to_string(&own).unwrap();
+        assert_eq!(serde_json::from_str::<Codebook>(&text).unwrap(), own);
+        assert!(!serde_json::to_string(&book).unwrap().contains("thresholds"));
+        assert_eq!(own.without_thresholds(), book);
+        for wrong in [vec![vec![0.1, 0.2]], vec![vec![0.1], vec![0.1, 0.2]], vec![vec![0.2, 0.1], vec![0.1, 0.2]]] {
+            assert!(matches!(book.clone().with_thresholds(wrong), Err(QuantError::Grid(_))));
+        }
     }
 
     #[test]

@@ -81,7 +81,7 @@ impl NumberFormat for Apot {
 }
 
 /// The magnitudes from zero to 1, ascending.
-fn units(bits: u8) -> Vec<f64> {
+pub(crate) fn units(bits: u8) -> Vec<f64> {
     let magnitude = i32::from(bits) - 1;
     let (terms, odd) = (magnitude / 2, magnitude % 2);
     let mut sums = vec![0.0];

@@ -38,6 +38,9 @@ pub use scale::ScaleRule;
 pub use ternary::{Ternary, TernaryConfig, TernaryRule};
 pub use uniform::{Uniform, UniformConfig, UniformRange, UniformScheme};
 
+pub(crate) use apot::units as apot_units;
+pub(crate) use power_of_two::units as power_of_two_units;
+
 use crate::codec::Codec;
 use crate::error::QuantError;
 use crate::samples::Samples;

@@ -73,7 +73,7 @@ impl NumberFormat for PowerOfTwo {
 }
 
 /// Zero and the powers of two up to 1, ascending.
-fn units(bits: u8) -> Vec<f64> {
+pub(crate) fn units(bits: u8) -> Vec<f64> {
     let exponents = (0..(1i32 << (bits - 1)) - 1).rev();
     std::iter::once(0.0).chain(exponents.map(|exponent| 2f64.powi(-exponent))).collect()
 }

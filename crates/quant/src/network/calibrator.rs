@@ -10,6 +10,7 @@ use super::observer::CodecObserver;
 use super::quantized::QuantizedNetwork;
 use crate::codec::Codec;
 use crate::error::QuantError;
+use crate::learned::{GroupStatistics, StatisticsObserver};
 use crate::plan::Plan;
 use crate::samples::Samples;
 
@@ -19,6 +20,7 @@ pub struct Calibrator {
     quantized: QuantizedNetwork,
     runner: Network,
     observers: BTreeMap<String, CodecObserver>,
+    statistics: BTreeMap<String, StatisticsObserver>,
     batches: usize,
 }
 
@@ -50,7 +52,9 @@ impl Calibrator {
         let observers = sites
             .filter_map(|target| Some((target.name.clone(), CodecObserver::new(target, target.precision.bits()?))))
             .collect();
-        Ok(Self { quantized, runner, observers, batches: 0 })
+        let learned = quantized.plan.activations().filter(|target| target.learned.is_some());
+        let statistics = learned.map(|target| (target.name.clone(), StatisticsObserver::default())).collect();
+        Ok(Self { quantized, runner, observers, statistics, batches: 0 })
     }
 
     /// Shows one batch of images `[batch, channel, height, width]`.
@@ -58,9 +62,9 @@ impl Calibrator {
     /// # Errors
     /// [`QuantError::NotFinite`] with the site for activations that are NaN or infinite, and the estimators' own.
     pub fn observe(&mut self, images: Tensor<4>) -> Result<(), QuantError> {
-        let Self { quantized, runner, observers, .. } = self;
-        let QuantizedNetwork { plan, activations, .. } = quantized;
-        let mut tap = ObservingTap { plan, observers, codecs: activations, fault: None };
+        let Self { quantized, runner, observers, statistics, .. } = self;
+        let QuantizedNetwork { plan, activations, statistics: known, .. } = quantized;
+        let mut tap = ObservingTap { plan, observers, codecs: activations, statistics, known, fault: None };
         runner.run(images.inner(), &mut tap);
         match tap.fault {
             Some(error) => Err(error),
@@ -98,6 +102,8 @@ struct ObservingTap<'a> {
     plan: &'a Plan,
     observers: &'a mut BTreeMap<String, CodecObserver>,
     codecs: &'a mut BTreeMap<String, Codec>,
+    statistics: &'a mut BTreeMap<String, StatisticsObserver>,
+    known: &'a mut BTreeMap<String, Vec<GroupStatistics>>,
     fault: Option<QuantError>,
 }
 
@@ -110,7 +116,12 @@ impl ObservingTap<'_> {
             return Ok(Some(codec.fake_quantize(view).reshape(output.dims())));
         }
         let Some(observer) = self.observers.get_mut(name) else { return Ok(None) };
-        observer.observe(&Samples::of(output.clone(), target.granularity.activation_axis())?)?;
+        let samples = Samples::of(output.clone(), target.granularity.activation_axis())?;
+        observer.observe(&samples)?;
+        if let Some(statistics) = self.statistics.get_mut(name) {
+            statistics.observe(&samples)?;
+            self.known.insert(name.to_owned(), statistics.statistics());
+        }
         let codec = observer.codec(target)?;
         let quantized = codec.fake_quantize(output.clone());
         self.codecs.insert(name.to_owned(), codec);

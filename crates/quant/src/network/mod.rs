@@ -1,6 +1,9 @@
 //! Networks that run with fake quantization.
 
 mod calibrator;
+mod learned;
+#[cfg(test)]
+mod learned_tests;
 mod observer;
 mod quantized;
 mod state;

@@ -11,6 +11,7 @@ use super::tap::FakeQuantTap;
 use super::weight::LayerWeight;
 use crate::codec::Codec;
 use crate::error::QuantError;
+use crate::learned::{GroupStatistics, LearnedParameters};
 use crate::output_shift::with_biases_of;
 use crate::pass::{ChannelMoments, Rewritten};
 use crate::plan::{Plan, Target};
@@ -33,8 +34,13 @@ pub struct QuantizedNetwork {
     pub activations: BTreeMap<String, Codec>,
     /// What the batch norms that are folded away say of the outputs of the convolutions before them, by convolution.
     pub moments: BTreeMap<String, ChannelMoments>,
+    /// Parameters of the learned quantizers, once they are [started](Self::with_learned): they then quantize in the place
+    /// of the codecs.
+    pub learned: Option<LearnedParameters>,
+    /// What calibration saw at the activation sites with a learned quantizer, by site.
+    pub statistics: BTreeMap<String, Vec<GroupStatistics>>,
     pub(super) calibrated: bool,
-    baked: bool,
+    pub(super) baked: bool,
 }
 
 impl QuantizedNetwork {
@@ -67,7 +73,17 @@ impl QuantizedNetwork {
         };
         let network = plan.prepare(network)?;
         let (weights, activations) = (BTreeMap::new(), BTreeMap::new());
-        let mut quantized = Self { network, plan, weights, activations, moments, calibrated: false, baked: false };
+        let mut quantized = Self {
+            network,
+            plan,
+            weights,
+            activations,
+            moments,
+            learned: None,
+            statistics: BTreeMap::new(),
+            calibrated: false,
+            baked: false,
+        };
         let mut frozen = BTreeMap::new();
         for node in quantized.network.nodes() {
             if quantized.weight_target(&node.name).is_none_or(|(target, _)| target.follows_weights()) {
@@ -97,11 +113,14 @@ impl QuantizedNetwork {
         weight().map(Some).map_err(|error| error.at(&node.name))
     }
 
-    /// Every quantized weight, in the network's order.
+    /// Every quantized weight, in the network's order; those of learned quantizers as they would be frozen now.
     ///
     /// # Errors
     /// [`QuantError::NotFinite`] with the layer's name for weights that diverged.
     pub fn weight_tensors(&self) -> Result<Vec<LayerWeight>, QuantError> {
+        if self.learned.is_some() {
+            return self.frozen_learned()?.weight_tensors();
+        }
         self.network.nodes().iter().filter_map(|node| self.layer_weight(node).transpose()).collect()
     }
 
@@ -174,6 +193,9 @@ impl QuantizedNetwork {
 
     /// Without gradients, weights replaced by their quantized values.
     pub(super) fn bake(&self) -> Result<Self, QuantError> {
+        if self.learned.is_some() {
+            return self.frozen_learned()?.bake();
+        }
         let network = self.network.clone().frozen();
         if self.baked {
             return Ok(Self { network, ..self.clone() });
@@ -210,13 +232,16 @@ impl QuantizedNetwork {
             weights: self.weights.clone(),
             activations: self.activations.clone(),
             calibrated: self.calibrated,
+            learned: self.learned_state(),
+            statistics: self.statistics.clone(),
         }
     }
 
     /// A quantized network from its plan, a network of the same architecture, and a checkpoint's state.
     ///
     /// # Errors
-    /// [`QuantError::OtherGrids`] when the grids are not those of the plan; [`QuantError::Weights`] for other parameters.
+    /// [`QuantError::OtherGrids`] when the grids are not those of the plan; [`QuantError::Weights`] for other parameters;
+    /// [`QuantError::State`] for other parameters of learned quantizers.
     pub fn from_state(network: Network, plan: Plan, state: QuantizedState) -> Result<Self, QuantError> {
         Self::with_weights(network, plan)?.with_state(state)
     }
@@ -226,11 +251,11 @@ impl QuantizedNetwork {
     /// # Errors
     /// As [`Self::from_state`].
     pub fn with_state(self, state: QuantizedState) -> Result<Self, QuantError> {
-        let QuantizedState { parameters, weights, activations, calibrated } = state;
+        let QuantizedState { parameters, weights, activations, calibrated, learned, statistics } = state;
         let network = with_biases_of(self.network, &parameters).with_state(parameters)?;
-        let restored = Self { network, weights, activations, calibrated, ..self };
+        let restored = Self { network, weights, activations, calibrated, learned: None, statistics, ..self };
         restored.check_codecs()?;
-        Ok(restored)
+        restored.with_learned_state(learned)
     }
 
     /// Whether there is a codec for all that needs one, of the right number of bits, and none for anything else.

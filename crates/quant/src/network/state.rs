@@ -9,11 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::Codec;
 use crate::error::QuantError;
+use crate::learned::{GroupStatistics, LearnedState};
 
 const HEADER: &str = "codecs";
 
 /// Everything of a quantized network that its config does not say.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct QuantizedState {
     /// The network's parameters by name.
     pub parameters: Vec<(String, TensorData)>,
@@ -23,6 +24,10 @@ pub struct QuantizedState {
     pub activations: BTreeMap<String, Codec>,
     /// Whether activations are quantized.
     pub calibrated: bool,
+    /// Parameters of the learned quantizers, where they have been started.
+    pub learned: Option<LearnedState>,
+    /// Statistics of the calibration that learned quantizers of activations start from, by site.
+    pub statistics: BTreeMap<String, Vec<GroupStatistics>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -31,6 +36,10 @@ struct Header {
     weights: BTreeMap<String, Codec>,
     activations: BTreeMap<String, Codec>,
     calibrated: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    learned: Option<LearnedState>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    statistics: BTreeMap<String, Vec<GroupStatistics>>,
 }
 
 impl QuantizedState {
@@ -44,6 +53,8 @@ impl QuantizedState {
             weights: self.weights.clone(),
             activations: self.activations.clone(),
             calibrated: self.calibrated,
+            learned: self.learned.clone(),
+            statistics: self.statistics.clone(),
         };
         let header = serde_json::to_string(&header).map_err(|error| refused(&error))?;
         let views = self
@@ -66,7 +77,7 @@ impl QuantizedState {
         let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| damaged(&error))?;
         let header = metadata.metadata().as_ref().and_then(|map| map.get(HEADER));
         let header = header.ok_or_else(|| damaged(&"it has no codecs"))?;
-        let Header { weights, activations, calibrated } =
+        let Header { weights, activations, calibrated, learned, statistics } =
             serde_json::from_str(header).map_err(|error| damaged(&error))?;
         let file = SafeTensors::deserialize(bytes).map_err(|error| damaged(&error))?;
         let mut parameters = Vec::new();
@@ -78,6 +89,6 @@ impl QuantizedState {
             let values: Vec<f32> = values.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
             parameters.push((name.to_owned(), TensorData::new(values, view.shape().to_vec())));
         }
-        Ok(Self { parameters, weights, activations, calibrated })
+        Ok(Self { parameters, weights, activations, calibrated, learned, statistics })
     }
 }

@@ -4,10 +4,12 @@ use blindfold_zoo::{Site, Tap};
 use burn::tensor::{Tensor, TensorData};
 
 use super::quantized::QuantizedNetwork;
+use crate::audit::Role;
 use crate::error::QuantError;
 use crate::samples::Samples;
 
-/// Replaces weights and activations by their quantized values, with the plan's gradient.
+/// Replaces weights and activations by their quantized values, with the plan's gradient; those with learned parameters
+/// with the gradient of their quantizer, and with one for the parameters.
 ///
 /// A weight that is not finite passes as it is, so that the logits are not finite either; [`Self::fault`] says which it was.
 #[derive(Debug)]
@@ -36,12 +38,20 @@ impl<'a> FakeQuantTap<'a> {
         let shape = weight.dims();
         let (view, axis) = target.granularity.weight_view(shape);
         let weight = weight.clone().reshape(view);
+        if let Some(learned) = self.quantized.learned_at(Role::Weight, name) {
+            return Ok(Some(learned.forward(weight)?.reshape(shape)));
+        }
         let plain = weight.clone().inner();
         let samples = Samples::of(plain.clone(), axis)?;
         let codec = self.quantized.weight_codec(target, bits, &samples, axis)?;
         let values = codec.fake_quantize_values(samples.values(), view)?;
         let quantized = Tensor::from_data(TensorData::new(values, view), &plain.device());
         Ok(Some(self.quantized.plan.ste().attach(weight, plain, quantized, &codec).reshape(shape)))
+    }
+
+    fn quantize_as_learned(&self, name: &str, output: &Tensor<4>) -> Result<Option<Tensor<4>>, QuantError> {
+        let learned = self.quantized.learned_at(Role::Activation, name);
+        learned.map(|learned| learned.forward(output.clone())).transpose()
     }
 
     fn quantize_dynamically(&self, name: &str, output: &Tensor<4>) -> Result<Option<Tensor<4>>, QuantError> {
@@ -66,6 +76,14 @@ impl Tap for FakeQuantTap<'_> {
     }
 
     fn output(&mut self, site: Site<'_>, output: Tensor<4>) -> Tensor<4> {
+        match self.quantize_as_learned(&site.node.name, &output) {
+            Ok(Some(quantized)) => return quantized,
+            Ok(None) => {}
+            Err(error) => {
+                self.fault.get_or_insert(error.at(&site.node.name));
+                return output;
+            }
+        }
         match self.quantized.activations.get(&site.node.name) {
             Some(codec) => self.quantized.plan.ste().fake_quantize(output, codec),
             None if self.quantized.is_calibrated() => match self.quantize_dynamically(&site.node.name, &output) {

@@ -86,6 +86,11 @@ pub struct FormatConfig {
     /// Activations alone: ranges are found while the network runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dynamic: Option<Dynamic>,
+    /// Learned quantizer plugin, for training: what the other keys choose is what training begins from. With one bit and
+    /// no `format` that is the format `binary`. The layers that a protocol keeps at 8 bits have none unless a
+    /// `[[quant.layer]]` table names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learned: Option<PluginChoice>,
 }
 
 impl FormatConfig {
@@ -102,6 +107,7 @@ impl FormatConfig {
             range: self.range.clone().or_else(|| other.range.clone()),
             granularity: self.granularity.or(other.granularity),
             dynamic: self.dynamic.or(other.dynamic),
+            learned: self.learned.clone().or_else(|| other.learned.clone()),
         }
     }
 }

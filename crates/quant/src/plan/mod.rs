@@ -22,6 +22,7 @@ pub use layer_override::LayerOverride;
 pub use protocol::Protocol;
 pub use target::Target;
 
+use crate::audit::Role;
 use crate::error::QuantError;
 use crate::families::Families;
 use crate::granularity::Granularity;
@@ -80,7 +81,7 @@ impl Plan {
         let draft = |place: &protocol::Place, plain: Precision, format: &FormatConfig, key: &str| {
             let mut format = format.clone();
             if place.boundary && config.first_last_bits.is_some() {
-                format.format = None;
+                (format.format, format.learned) = (None, None);
             }
             Draft {
                 name: network.node(place.id).name.clone(),
@@ -103,17 +104,17 @@ impl Plan {
             apply(exception, &mut weights, &mut activations, network, &config)
                 .map_err(|error| error.within(&format!("layer[{index}]")))?;
         }
-        let build = |drafts: Vec<Draft>| {
+        let build = |drafts: Vec<Draft>, role: Role| {
             drafts
                 .into_iter()
                 .map(|Draft { name, precision, format, key }| {
                     let target =
-                        Target::new(&name, precision, &format, families).map_err(|error| error.within(&key))?;
+                        Target::new(&name, role, precision, &format, families).map_err(|error| error.within(&key))?;
                     Ok((name, target))
                 })
                 .collect::<Result<BTreeMap<String, Target>, ConfigError>>()
         };
-        let (weights, activations) = (build(weights)?, build(activations)?);
+        let (weights, activations) = (build(weights, Role::Weight)?, build(activations, Role::Activation)?);
         let order = network.nodes().iter().map(|node| node.name.clone()).collect();
         Ok(Self { protocol, ste: config.ste, weights, activations, order })
     }
@@ -146,6 +147,11 @@ impl Plan {
     /// All activation sites, in the network's order.
     pub fn activations(&self) -> impl Iterator<Item = &Target> {
         self.order.iter().filter_map(|name| self.activations.get(name))
+    }
+
+    /// Whether a learned quantizer is asked for anywhere: then the network is to be trained before it is what the plan says.
+    pub fn has_learned(&self) -> bool {
+        self.weights().chain(self.activations()).any(|target| target.learned.is_some())
     }
 
     /// The network as the plan wants it: batch norms folded where the protocol says so.

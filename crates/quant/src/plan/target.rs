@@ -5,13 +5,16 @@ use std::sync::Arc;
 use blindfold_zoo::ConfigError;
 use burn::tensor::Tensor;
 
+use super::choice::PluginChoice;
 use super::config::FormatConfig;
 use super::dynamic::Dynamic;
+use crate::audit::Role;
 use crate::codec::Codec;
 use crate::error::QuantError;
 use crate::families::Families;
 use crate::format::NumberFormat;
 use crate::granularity::Granularity;
+use crate::learned::LearnedQuantizer;
 use crate::precision::{MAX_BITS, MIN_BITS, Precision};
 use crate::quantizer::Quantizer;
 use crate::range::RangeEstimator;
@@ -38,11 +41,14 @@ pub struct Target {
     pub range: Arc<dyn RangeEstimator>,
     /// Whether ranges are found while the network runs.
     pub dynamic: Option<Dynamic>,
+    /// The quantizer that training goes on with, with its name; none where the tensor stays in floating point.
+    pub learned: Option<(String, Arc<dyn LearnedQuantizer>)>,
 }
 
 impl Target {
     pub(crate) fn new(
         name: &str,
+        role: Role,
         precision: Precision,
         format: &FormatConfig,
         families: &Families,
@@ -52,7 +58,11 @@ impl Target {
         let range = format.range.as_ref().ok_or_else(|| missing("range"))?;
         let build_quantizer = families.quantizers.build(&quantizer.kind, quantizer.options.clone());
         let build_range = families.ranges.build(&range.kind, range.options.clone());
-        let number_format = match &format.format {
+        let learned = learned(role, precision, format, families)?;
+        let one_bit = PluginChoice::named("binary");
+        let starts_binary = format.format.is_none() && learned.is_some() && precision == Precision::Int(1);
+        let chosen = if starts_binary { Some(&one_bit) } else { format.format.as_ref() };
+        let number_format = match chosen {
             None => None,
             Some(choice) => {
                 let built = families.formats.build(&choice.kind, choice.options.clone());
@@ -85,6 +95,7 @@ impl Target {
             range_name: range.kind.clone(),
             range: Arc::from(build_range.map_err(|error| error.within("range"))?),
             dynamic: format.dynamic,
+            learned,
         })
     }
 
@@ -129,4 +140,39 @@ impl Target {
         let samples = Samples::of(output.clone().inner(), axis)?;
         Ok((self.codec(&samples, bits, axis)?, output))
     }
+}
+
+/// A learned quantizer with its name.
+type NamedLearned = (String, Arc<dyn LearnedQuantizer>);
+
+/// The learned quantizer of a tensor, if it is to have one.
+fn learned(
+    role: Role,
+    precision: Precision,
+    format: &FormatConfig,
+    families: &Families,
+) -> Result<Option<NamedLearned>, ConfigError> {
+    let Some(choice) = &format.learned else { return Ok(None) };
+    let built =
+        families.learned.build(&choice.kind, choice.options.clone()).map_err(|error| error.within("learned"))?;
+    if format.dynamic.is_some() {
+        let fix = "a learned quantizer has its ranges from training: leave `dynamic` out, or `learned`";
+        return Err(ConfigError::invalid("learned", format!("`{}` with dynamic ranges", choice.kind), fix));
+    }
+    let Some(widths) = built.widths(role) else {
+        let other = match role {
+            Role::Weight => "activations",
+            Role::Activation => "weights",
+        };
+        let fix = format!("it is for {other} alone: name another one, or leave it out");
+        return Err(ConfigError::invalid("learned", format!("`{}`", choice.kind), fix));
+    };
+    let Some(bits) = precision.bits() else { return Ok(None) };
+    if !widths.contains(&bits) {
+        let (low, high) = (widths.start(), widths.end());
+        let allowed = if low == high { format!("{low} bits") } else { format!("{low} to {high} bits") };
+        let fix = format!("the learned quantizer `{}` has {allowed}: write that, or name another one", choice.kind);
+        return Err(ConfigError::invalid("bits", bits, fix));
+    }
+    Ok(Some((choice.kind.clone(), Arc::from(built))))
 }

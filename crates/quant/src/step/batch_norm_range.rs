@@ -112,7 +112,10 @@ impl BatchNormRange {
             Some(Op::Add) if inputs.iter().all(|input| input.iter().all(|bounds| bounds.0 >= 0.0)) => {
                 self.spread(moments).into_iter().map(|(low, high)| (low.max(0.0), high)).collect()
             }
-            Some(Op::Add | Op::Input) | None => self.spread(moments),
+            Some(
+                Op::Add | Op::Input | Op::Upsample { .. } | Op::LeakyRelu { .. } | Op::Tanh | Op::Unflatten { .. },
+            )
+            | None => self.spread(moments),
         }
     }
 

@@ -99,7 +99,8 @@ pub(super) fn bench(registry: Registry, args: &BenchArgs) -> Result<ExitCode> {
         })
     };
     let (small, large) = (rounding(&network)?, rounding(&resnet18(device))?);
-    let mut trainer = StudentTrainer::new(network.clone(), student, noise(256)?, fit, &context.registry.losses, 1)?;
+    let plugins = context.registry.plugins();
+    let mut trainer = StudentTrainer::new(network.clone(), student, noise(256)?, fit, &plugins, 1)?;
     trainer.step()?;
     let distill = median(args.repeat, || {
         trainer.step()?;

@@ -190,7 +190,7 @@ impl Experiment {
             }
             let common_images = fast.remove("images");
             if let (Some(Value::Table(by_source)), Some(source)) = (common_images, source_of(&table))
-                && let Some(Value::Table(own)) = by_source.get(&source)
+                && let Some(Value::Table(own)) = by_source.get(&source).or_else(|| by_source.get("*"))
             {
                 merge(&mut table, Table::from_iter([("images".to_owned(), Value::Table(own.clone()))]));
             }
@@ -238,7 +238,9 @@ fn with_budget(mut method: Table, name: &str, full: bool) -> Result<Table> {
         None if budget.is_empty() => None,
         Some(Value::String(share)) => Some(format!("short: {share}")),
         _ => {
-            return Err(wrong("`short` is missing: say what share of the paper's budget the file has".to_owned()).into());
+            return Err(
+                wrong("`short` is missing: say what share of the paper's budget the file has".to_owned()).into()
+            );
         }
     };
     let sizes = take_table(&mut budget, "full").map_err(|error| wrong(error.to_string()))?;

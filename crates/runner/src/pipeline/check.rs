@@ -2,9 +2,10 @@
 
 use anyhow::Result;
 use blindfold_quant::Plan;
-use blindfold_zoo::Network;
+use blindfold_synth::SynthError;
+use blindfold_zoo::{ConfigError, Network};
 
-use super::context::Context;
+use super::context::{Context, data_of};
 use super::quantize::{fitting_steps, rewritten};
 use crate::config::{RunConfig, SourceTable};
 use crate::teachers::Teacher;
@@ -31,7 +32,11 @@ pub(super) fn check_images(context: &Context, config: &RunConfig, network: &Netw
     };
     let source = build(&config.images, "images")?;
     if source.needs_real() {
-        context.real_images(&config.data)?;
+        let real = context.real_images(&data_of(source.as_ref(), &config.data)?)?;
+        if real.shape != network.input_shape() {
+            let what = format!("the data set `{}`", real.name);
+            return Err(SynthError::Shape { what, found: real.shape, expected: network.input_shape() }.into());
+        }
     }
     if build(&config.evaluation.held_out, "evaluation.held_out")?.needs_real() {
         let message = "`evaluation.held_out.source`: held-out images are synthetic: name a source that needs no data";
@@ -42,6 +47,16 @@ pub(super) fn check_images(context: &Context, config: &RunConfig, network: &Netw
         for loss in &distill.loss {
             let built = context.registry.losses.build(&loss.kind, loss.options.clone());
             built.map_err(|error| error.within("distill.loss"))?;
+        }
+        for generator in [&distill.generator, &distill.range_warmup.generator].into_iter().flatten() {
+            let built = context.registry.generators.build(&generator.kind, generator.options.clone());
+            built.map_err(|error| error.within("distill.generator"))?;
+        }
+        for augmentation in &distill.augmentation {
+            let built = context.registry.augmentations.build(&augmentation.kind, augmentation.options.clone());
+            let built = built.map_err(|error| error.within("distill.augmentation"))?;
+            let checked = built.check(network.input_shape());
+            checked.map_err(|error| error.within(&augmentation.kind).within("distill.augmentation"))?;
         }
     }
     Ok(())
@@ -57,6 +72,10 @@ pub(super) fn check_quantization(context: &Context, config: &RunConfig, network:
         built.map_err(|error| error.within("allocate.sensitivity"))?;
     }
     let (_, plan) = rewritten(context, &config.quant, network)?;
+    if plan.has_learned() && config.distill.is_none() {
+        let fix = "it is trained with the student: add a [distill] table, or leave `learned` out";
+        return Err(ConfigError::invalid("quant", "a learned quantizer without training", fix).into());
+    }
     Ok(plan)
 }
 

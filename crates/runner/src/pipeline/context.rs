@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
-use blindfold_synth::RealImages;
+use blindfold_synth::{ImageSource, RealImages};
 
 use crate::config::{DataTable, RunConfig, TeacherTable};
 use crate::data::{DataError, DataHome, Split};
@@ -12,7 +12,7 @@ use crate::device::NamedDevice;
 use crate::evaluate::Logits;
 use crate::record::Console;
 use crate::teachers::{self, Teacher};
-use crate::{Project, Registry};
+use crate::{Project, Registry, Usage};
 
 /// A test set, or why there is none and how to get it.
 pub(crate) type TestSet = Result<Arc<RealImages>, String>;
@@ -78,7 +78,7 @@ impl Context {
         Ok(set)
     }
 
-    /// The real images of the control `real`.
+    /// The real images of a control, from the data set of [`data_of`].
     pub(crate) fn real_images(&self, table: &DataTable) -> Result<Arc<RealImages>, DataError> {
         let key = format!("{} {:?}", table.name, table.table);
         if let Some(images) = lock(&self.real_images).get(&key) {
@@ -104,7 +104,7 @@ impl Context {
         if !source.needs_real() {
             return Ok(None);
         }
-        match self.real_images(&config.data) {
+        match self.real_images(&data_of(source.as_ref(), &config.data)?) {
             Ok(_) => Ok(None),
             Err(error @ DataError::Missing { .. }) => Ok(Some(error.to_string())),
             Err(error) => Err(error.into()),
@@ -119,6 +119,21 @@ impl Context {
         let logits = Arc::new(compute());
         lock(&self.logits).insert(key, logits.clone());
         logits
+    }
+}
+
+/// The data set that a control takes its images from: the one that it names, or else the experiment's.
+///
+/// # Errors
+/// [`Usage`] where it names the experiment's own.
+pub(super) fn data_of(source: &dyn ImageSource, own: &DataTable) -> Result<DataTable, Usage> {
+    match source.data() {
+        None => Ok(own.clone()),
+        Some(choice) if choice.name == own.name && choice.options == own.table => Err(Usage(format!(
+            "`images.data.name`: `{}` is the experiment's own data set: name another one, or take the source `real`",
+            choice.name
+        ))),
+        Some(choice) => Ok(DataTable { name: choice.name.clone(), limit: None, table: choice.options.clone() }),
     }
 }
 

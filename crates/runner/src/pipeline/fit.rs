@@ -61,7 +61,7 @@ impl Fit<'_> {
                 if !epoch.is_multiple_of(self.config.evaluation.every) && !trainer.is_done() {
                     task.epoch(&format!("epoch {epoch}: {note}"));
                 } else {
-                    let verdict = self.judge.judge(&trainer.student())?;
+                    let verdict = self.judge.judge(&trainer.student()?)?;
                     progressed.take(epoch as u64, verdict);
                     recorder.record(&verdict.record(trainer.position() as u64, epoch as u64, wall))?;
                     task.epoch(&format!("epoch {epoch}: {}", verdict.text()));
@@ -80,9 +80,7 @@ impl Fit<'_> {
         }
         task.end("trained");
         folder.update(|info| info.add_wall("distill", began.elapsed().as_secs_f64()))?;
-        let batch = self.config.distill.as_ref().map_or(0, |distill| distill.batch);
-        // Each image of a step goes forward through the teacher and forward and backward through the student.
-        Ok(Some((progressed, total * batch as u64 * 2)))
+        Ok(Some((progressed, trainer.passes())))
     }
 
     fn save(
@@ -120,6 +118,15 @@ fn record(step: &blindfold_distill::StepRecord, wall: f64) -> Record {
         record = record
             .with(format!("loss/{}", loss.name), loss.raw)
             .with(format!("loss/{}/weighted", loss.name), loss.weighted);
+        if let Some(norm) = loss.gradient_norm {
+            record = record.with(format!("loss/{}/gradient_norm", loss.name), norm);
+        }
+    }
+    for (name, value) in &step.generator {
+        record = record.with(format!("generator/{name}"), *value);
+    }
+    if let Some(factor) = step.inundation {
+        record = record.with("train/inundation", factor);
     }
     if let Some(changed) = step.changed_weights {
         record = record.with("quant/codes_changed", 100.0 * changed);

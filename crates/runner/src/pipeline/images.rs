@@ -5,10 +5,22 @@ use std::time::Instant;
 use anyhow::Result;
 use blindfold_synth::{ImageSet, ImageSource, Progress, Request, Step, SynthError, cache_identity};
 use blindfold_zoo::{merge_defaults, sha256_hex};
-use toml::Table;
 
-use super::cache::{CacheSlot, Claimed};
-use super::context::Context;
+    let waits = |holder: &str| context.console.line(&format!("{label} waits for the images that {holder} makes"));
+    let claim = match real {
+        true => None,
+        false => match slot.claim(waits)? {
+            Claimed::Mine(claim) => Some(claim),
+            Claimed::Made(images, records) => {
+                return Ok(Some(MadeImages { images, records, key: slot.key, real, passes }));
+            }
+            Claimed::Stopped => return Ok(None),
+        },
+    };
+    let real_images = if real { Some(context.real_images(&data_of(built.as_ref(), data)?)?) } else { None };
+    // How many steps there are, the source says with the first of them.
+    let task = context.console.task(label, 1, 0);
+    let mut report = Report { task, records: Vec::new(), began: Instant::now(), seen: 0 };
 use crate::config::{DataTable, SourceTable};
 use crate::interrupt;
 use crate::record::{Phase, Record, Task, Versions};
@@ -22,7 +34,7 @@ pub(crate) struct MadeImages {
     pub(crate) key: String,
     /// Whether data was used.
     pub(crate) real: bool,
-    /// Forward and backward passes of one image that they cost.
+    /// Image passes that they cost when they were made.
     pub(crate) passes: u64,
 }
 
@@ -39,6 +51,7 @@ impl Progress for Report {
             .with_all(step.scalars.iter().map(|&(name, value)| (format!("synth/{name}"), value)));
         self.seen += 1;
         let note = step.scalars.first().map(|(tag, value)| format!("{tag} {value:.4}")).unwrap_or_default();
+        self.task.set_total(step.total as u64);
         self.task.set(step.iteration as u64, &note);
         self.records.push(record);
     }
@@ -50,19 +63,19 @@ impl Progress for Report {
 
 struct Place {
     built: Box<dyn ImageSource>,
-    table: Table,
     slot: CacheSlot,
 }
 
 fn place(context: &Context, source: &SourceTable, teacher: &Teacher, seed: u64) -> Result<Place> {
     let entry = *context.registry.sources.get(&source.source).map_err(|error| error.within("images"))?;
-    let built = (entry.build)(source.table.clone()).map_err(|error| error.within(&source.source).within("images"))?;
+    // What is built is what the cache's identity names, defaults of inner tables included.
     let table = merge_defaults((entry.defaults)(), source.table.clone());
+    let built = (entry.build)(table.clone()).map_err(|error| error.within(&source.source).within("images"))?;
     let versions = Versions::current();
     let identity = cache_identity(&teacher.hash, &source.source, &table, seed)
         + &format!("device {}\nblindfold {}\nburn {}\n", context.device.name, versions.blindfold, versions.burn);
     let slot = CacheSlot::new(&context.project.cache().join("images"), &identity);
-    Ok(Place { built, table, slot })
+    Ok(Place { built, slot })
 }
 
 /// Where the images that `source` gives for this teacher and seed lie once they are made; none for real ones.
@@ -80,15 +93,13 @@ pub(crate) fn make(
     seed: u64,
     label: &str,
 ) -> Result<Option<MadeImages>> {
-    let Place { built, table, slot } = place(context, source, teacher, seed)?;
+    let Place { built, slot } = place(context, source, teacher, seed)?;
     let real = built.needs_real();
-    let batch = table.get("batch").and_then(toml::Value::as_integer).map_or(built.count(), |batch| batch as usize);
-    let batches = built.count().div_ceil(batch.max(1)).max(1);
-    let passes = |records: &[Record]| (records.len() / batches * built.count()) as u64;
+    let passes = built.passes(&teacher.network);
     // Real images are never written into the cache.
     if let Some((images, records)) = slot.read().filter(|_| !real) {
         context.console.line(&format!("{label} {} images of {} from the cache", images.len(), source.source));
-        return Ok(Some(MadeImages { passes: passes(&records), images, records, key: slot.key, real }));
+        return Ok(Some(MadeImages { images, records, key: slot.key, real, passes }));
     }
     let waits = |holder: &str| context.console.line(&format!("{label} waits for the images that {holder} makes"));
     let claim = match real {
@@ -96,16 +107,15 @@ pub(crate) fn make(
         false => match slot.claim(waits)? {
             Claimed::Mine(claim) => Some(claim),
             Claimed::Made(images, records) => {
-                return Ok(Some(MadeImages { passes: passes(&records), images, records, key: slot.key, real }));
+                return Ok(Some(MadeImages { images, records, key: slot.key, real, passes }));
             }
             Claimed::Stopped => return Ok(None),
         },
     };
-    let real_images = if real { Some(context.real_images(data)?) } else { None };
-    let iterations = table.get("iterations").and_then(toml::Value::as_integer).unwrap_or(1) as u64;
-    let total = iterations * batches as u64;
-    let mut report =
-        Report { task: context.console.task(label, total, 0), records: Vec::new(), began: Instant::now(), seen: 0 };
+    let real_images = if real { Some(context.real_images(&data_of(built.as_ref(), data)?)?) } else { None };
+    // How many steps there are, the source says with the first of them.
+    let task = context.console.task(label, 1, 0);
+    let mut report = Report { task, records: Vec::new(), began: Instant::now(), seen: 0 };
     let request = Request {
         teacher: &teacher.network,
         normalization: &teacher.normalization,
@@ -129,8 +139,19 @@ pub(crate) fn make(
         slot.write(&images, &records)?;
         slot.key
     };
-    if let Some(claim) = claim {
-        claim.finish();
-    }
-    Ok(Some(MadeImages { passes: passes(&records), images, records, key, real }))
+    let waits = |holder: &str| context.console.line(&format!("{label} waits for the images that {holder} makes"));
+    let claim = match real {
+        true => None,
+        false => match slot.claim(waits)? {
+            Claimed::Mine(claim) => Some(claim),
+            Claimed::Made(images, records) => {
+                return Ok(Some(MadeImages { images, records, key: slot.key, real, passes }));
+            }
+            Claimed::Stopped => return Ok(None),
+        },
+    };
+    let real_images = if real { Some(context.real_images(&data_of(built.as_ref(), data)?)?) } else { None };
+    // How many steps there are, the source says with the first of them.
+    let task = context.console.task(label, 1, 0);
+    let mut report = Report { task, records: Vec::new(), began: Instant::now(), seen: 0 };
 }

@@ -235,7 +235,7 @@ fn live(
                 student.clone(),
                 made.images.clone(),
                 distill.clone(),
-                &context.registry.losses,
+                &context.registry.plugins(),
                 config.seed,
             )?;
             let fit = Fit { context, config, label: &label, judge: &judge };

@@ -29,11 +29,11 @@ pub(crate) fn trained(
         prepared.student.clone(),
         prepared.images.images.clone(),
         distill.clone(),
-        &context.registry.losses,
+        &context.registry.plugins(),
         config.seed,
     )?;
     let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
     let (_, state) = unpack::<Checkpoint>(&bytes).with_context(|| path.display().to_string())?;
     trainer.restore(state).with_context(|| path.display().to_string())?;
-    Ok(trainer.is_done().then(|| trainer.student()))
+    Ok(if trainer.is_done() { Some(trainer.student()?) } else { None })
 }

@@ -94,6 +94,14 @@ pub struct Task {
 }
 
 impl Task {
+    /// How many steps there are, where that was not known at the beginning.
+    pub fn set_total(&mut self, total: u64) {
+        self.total = total;
+        if let Some(bar) = &self.bar {
+            bar.set_length(total);
+        }
+    }
+
     /// `position` steps of the total are done; `note` says how it goes, such as `loss 0.31`.
     pub fn set(&mut self, position: u64, note: &str) {
         self.set_at(position, note, Instant::now());
@@ -179,6 +187,18 @@ mod tests {
         assert_eq!(lines[0], "distill 35/100 (35 %, 1 min 05 s left): loss 0.31");
         assert_eq!(lines[1], "distill 50/100 (50 %, 50 s left): loss 0.31");
         assert_eq!(lines[2..], ["distill epoch 1: top-1 88.1", "distill done (0 s)"]);
+    }
+
+    #[test]
+    fn a_total_that_is_told_later_counts() {
+        let page = Page::default();
+        let mut task = Console::plain(page.clone()).task("images", 1, 0);
+        let began = task.began;
+        task.set_total(200);
+        task.set_at(50, "", began + Duration::from_secs(20));
+        task.end("done");
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().next().unwrap(), "images 50/200 (25 %, 1 min 00 s left)");
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! teacher -> ObservedNetwork -(images)-> Statistics -> StatisticsLoss -> one number
 //! ```
 
+mod gaussian_kl;
 mod mean_std_per_channel;
 mod mean_std_per_image;
 mod mean_var_mse;
@@ -17,6 +18,7 @@ mod tap;
 use blindfold_zoo::{ConfigError, Entry, Family};
 use burn::tensor::Tensor;
 
+pub use gaussian_kl::GaussianKlConfig;
 pub use mean_std_per_channel::MeanStdPerChannelConfig;
 pub use mean_std_per_image::MeanStdPerImageConfig;
 pub use mean_var_mse::MeanVarMseConfig;
@@ -53,7 +55,7 @@ pub trait StatisticsLoss: Send + Sync {
 
 /// All members of the family that ship with Blindfold.
 pub const BUILTIN_LOSSES: &[Entry<dyn StatisticsLoss>] =
-    &[mean_std_per_image::ENTRY, mean_std_per_channel::ENTRY, mean_var_mse::ENTRY, norm::ENTRY];
+    &[mean_std_per_image::ENTRY, mean_std_per_channel::ENTRY, mean_var_mse::ENTRY, norm::ENTRY, gaussian_kl::ENTRY];
 
 /// The plugin family of batch-norm-statistics losses.
 ///
@@ -61,6 +63,23 @@ pub const BUILTIN_LOSSES: &[Entry<dyn StatisticsLoss>] =
 /// [`ConfigError::Duplicate`], which the test of the table excludes.
 pub fn statistics_losses() -> Result<Family<dyn StatisticsLoss>, ConfigError> {
     Family::new("batch-norm loss", BUILTIN_LOSSES)
+}
+
+/// The `loss` table that names a batch-norm loss and leaves it its defaults.
+pub(crate) fn loss_table(kind: &str) -> toml::Table {
+    toml::Table::from_iter([("kind".to_owned(), toml::Value::String(kind.to_owned()))])
+}
+
+/// The batch-norm loss of a `loss` table: `kind` names it, the other keys are its own.
+pub(crate) fn loss_of(mut table: toml::Table) -> Result<Box<dyn StatisticsLoss>, ConfigError> {
+    let kind = match table.remove("kind") {
+        Some(toml::Value::String(kind)) => kind,
+        other => {
+            let found = other.map_or("nothing".to_owned(), |value| value.to_string());
+            return Err(ConfigError::invalid("loss.kind", found, "write the name of a batch-norm loss, in quotes"));
+        }
+    };
+    statistics_losses()?.build(&kind, table).map_err(|error| error.within("loss"))
 }
 
 pub(crate) fn checked_epsilon(epsilon: f64) -> Result<f64, ConfigError> {

@@ -73,33 +73,35 @@ impl ImageSource for Real {
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {
-        let real = request.real.ok_or(SynthError::NoRealImages)?;
-        let expected = request.teacher.input_shape();
-        if real.shape != expected {
-            return Err(SynthError::Shape {
-                what: format!("the data set `{}`", real.name),
-                found: real.shape,
-                expected,
-            });
-        }
-        let channels = request.normalization.mean.len().min(request.normalization.std.len());
-        if channels < expected[0] {
-            let found = [channels, expected[1], expected[2]];
-            return Err(SynthError::Shape { what: "the normalisation".to_owned(), found, expected });
-        }
-        if real.len() < self.0.count {
-            return Err(SynthError::TooFewRealImages {
-                name: real.name.clone(),
-                found: real.len(),
-                asked: self.0.count,
-            });
-        }
+        let real = fitting(&request, self.0.count)?;
         let chosen = self.choose(real, request.seed);
         let pixels = chosen.iter().flat_map(|&image| real.normalized(image, request.normalization)).collect();
         let labels =
             (!real.labels.is_empty()).then(|| chosen.iter().map(|&image| u32::from(real.labels[image])).collect());
-        ImageSet::new(expected, pixels, labels, Origin::Real)
+        ImageSet::new(real.shape, pixels, labels, Origin::Real)
     }
+}
+
+/// The real images of a request, `count` of them at least and of the shape that the teacher reads.
+///
+/// # Errors
+/// [`SynthError::NoRealImages`], [`SynthError::Shape`] and [`SynthError::TooFewRealImages`].
+pub(super) fn fitting<'a>(request: &Request<'a>, count: usize) -> Result<&'a RealImages, SynthError> {
+    let real = request.real.ok_or(SynthError::NoRealImages)?;
+    let expected = request.teacher.input_shape();
+    if real.shape != expected {
+        let what = format!("the data set `{}`", real.name);
+        return Err(SynthError::Shape { what, found: real.shape, expected });
+    }
+    let channels = request.normalization.mean.len().min(request.normalization.std.len());
+    if channels < expected[0] {
+        let found = [channels, expected[1], expected[2]];
+        return Err(SynthError::Shape { what: "the normalisation".to_owned(), found, expected });
+    }
+    if real.len() < count {
+        return Err(SynthError::TooFewRealImages { name: real.name.clone(), found: real.len(), asked: count });
+    }
+    Ok(real)
 }
 
 pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {

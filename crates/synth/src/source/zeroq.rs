@@ -1,12 +1,12 @@
 //! `zeroq`: images whose statistics are those that the teacher's batch norms remember.
 
-use blindfold_zoo::{ConfigError, Entry, defaults_of, parse, stream};
+use blindfold_zoo::{ConfigError, Entry, Network, defaults_of, parse, stream};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
-use super::{ImageSource, Request, positive};
-use crate::bn::{Objective, ObservedNetwork, StatisticsLoss, statistics_losses};
+use super::{ImageSource, Request, checked_weight, image_passes, positive};
+use crate::bn::{Objective, ObservedNetwork, StatisticsLoss, loss_of, loss_table};
 use crate::error::SynthError;
 use crate::images::{ImageSet, Origin};
 use crate::optimizer::{Canvas, OptimizerConfig};
@@ -59,7 +59,6 @@ pub struct ZeroqConfig {
 
 impl Default for ZeroqConfig {
     fn default() -> Self {
-        let kind = toml::Value::String("mean-std-per-image".to_owned());
         Self {
             count: 64,
             batch: 64,
@@ -67,7 +66,7 @@ impl Default for ZeroqConfig {
             iterations: 500,
             bn_weight: 1.0,
             input_weight: 1.0,
-            loss: toml::Table::from_iter([("kind".to_owned(), kind)]),
+            loss: loss_table("mean-std-per-image"),
             init: InitConfig::default(),
             optimizer: OptimizerConfig::default(),
             plateau: PlateauConfig::default(),
@@ -81,9 +80,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
         positive(key, value)?;
     }
     for (key, weight) in [("bn_weight", config.bn_weight), ("input_weight", config.input_weight)] {
-        if !(weight >= 0.0 && weight.is_finite()) {
-            return Err(ConfigError::invalid(key, weight, "write 0 or a positive number"));
-        }
+        checked_weight(key, weight)?;
     }
     let init = &config.init;
     if init.levels == 0 || !init.centre.is_finite() || !init.divisor.is_normal() {
@@ -92,15 +89,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
     }
     config.optimizer.validate().map_err(|error| error.within("optimizer"))?;
     config.plateau.validate().map_err(|error| error.within("plateau"))?;
-    let mut own = std::mem::take(&mut config.loss);
-    let kind = match own.remove("kind") {
-        Some(toml::Value::String(kind)) => kind,
-        other => {
-            let found = other.map_or("nothing".to_owned(), |value| value.to_string());
-            return Err(ConfigError::invalid("loss.kind", found, "write the name of a batch-norm loss, in quotes"));
-        }
-    };
-    let loss = statistics_losses()?.build(&kind, own).map_err(|error| error.within("loss"))?;
+    let loss = loss_of(std::mem::take(&mut config.loss))?;
     Ok(Box::new(Zeroq { config, loss }))
 }
 
@@ -167,6 +156,10 @@ impl Zeroq {
 impl ImageSource for Zeroq {
     fn count(&self) -> usize {
         self.config.count
+    }
+
+    fn passes(&self, _teacher: &Network) -> u64 {
+        image_passes(self.config.count, self.config.iterations)
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {

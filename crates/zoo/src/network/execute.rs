@@ -2,9 +2,9 @@
 
 use std::ops::Range;
 
-use burn::tensor::activation::relu;
-use burn::tensor::module::{avg_pool2d, max_pool2d};
-use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions, PadMode};
+use burn::tensor::activation::{leaky_relu, relu};
+use burn::tensor::module::{avg_pool2d, interpolate, max_pool2d};
+use burn::tensor::ops::{AvgPoolOptions, InterpolateMode, InterpolateOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Int, Tensor, TensorData, s};
 
 use super::Network;
@@ -150,5 +150,92 @@ fn apply(op: Op, inputs: Vec<Tensor<4>>) -> Tensor<4> {
             let input = first(inputs).slice(s![.., .., 0..;step, 0..;step]);
             input.pad([(before, after), (0, 0), (0, 0)], PadMode::Constant(0.0))
         }
+        Op::Upsample { factor } => {
+            let input = first(inputs);
+            let [_, _, height, width] = input.dims();
+            let options = InterpolateOptions::new(InterpolateMode::Nearest);
+            interpolate(input, options.with_output_size([height * factor, width * factor]))
+        }
+        Op::LeakyRelu { slope } => leaky_relu(first(inputs), slope),
+        Op::Tanh => first(inputs).tanh(),
+        Op::Unflatten { channels, height, width } => {
+            let input = first(inputs);
+            let [batch, ..] = input.dims();
+            input.reshape([batch, channels, height, width])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{Device, Tensor, TensorData};
+
+    use crate::{Network, NetworkBuilder, Op};
+
+    fn network(op: Op, shape: [usize; 3], values: usize) -> Network {
+        let device = Device::flex();
+        let mut graph = NetworkBuilder::new(&device, 1);
+        graph.op("op", &[0], op);
+        graph.finish("one", shape, values)
+    }
+
+    fn images(values: &[f32], shape: [usize; 3]) -> Tensor<4> {
+        let [channels, height, width] = shape;
+        let count = values.len() / (channels * height * width);
+        Tensor::from_data(TensorData::new(values.to_vec(), [count, channels, height, width]), &Device::flex())
+    }
+
+    fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().iter::<f32>().collect()
+    }
+
+    #[test]
+    fn upsampling_repeats_every_pixel_and_its_gradient_sums_them() {
+        let (shape, factor) = ([2, 1, 2], 3);
+        let network = network(Op::Upsample { factor }, shape, 36);
+        let input = images(&[1.0, 2.0, -3.0, 4.0], shape).autodiff().require_grad();
+        let output = network.forward(input.clone());
+        let values = floats(output.clone().inner());
+        for (place, value) in values.iter().enumerate() {
+            let (channel, column) = (place / 18, place % 6 / 3);
+            assert_eq!(*value, [1.0, 2.0, -3.0, 4.0][2 * channel + column], "{place}");
+        }
+        let weights: Vec<f32> = (0..36).map(|place| place as f32).collect();
+        let weights = Tensor::<2>::from_data(TensorData::new(weights, [1, 36]), &Device::flex());
+        let gradient = floats(input.grad(&(output * weights).sum().backward()).unwrap());
+        let expected = |channel: usize, column: usize| -> f32 {
+            let places = (0..3).flat_map(|row| (0..3).map(move |step| channel * 18 + row * 6 + column * 3 + step));
+            places.map(|place| place as f32).sum()
+        };
+        assert_eq!(gradient, [expected(0, 0), expected(0, 1), expected(1, 0), expected(1, 1)]);
+    }
+
+    #[test]
+    fn unflattening_undoes_flattening() {
+        let shape = [2, 3, 2];
+        let device = Device::flex();
+        let mut graph = NetworkBuilder::new(&device, 1);
+        let flat = graph.op("flatten", &[0], Op::Flatten);
+        let back = graph.op("unflatten", &[flat], Op::Unflatten { channels: 2, height: 3, width: 2 });
+        graph.op("pool", &[back], Op::AvgPool { kernel: 2, stride: 1, padding: 0 });
+        let network = graph.finish("round", shape, 4);
+        let values: Vec<f32> = (0..24).map(|value| value as f32).collect();
+        let output = floats(network.forward(images(&values, shape)));
+        let plane = |start: f32| [start + 1.5, start + 3.5];
+        assert_eq!(output, [plane(0.0), plane(6.0), plane(12.0), plane(18.0)].concat());
+    }
+
+    #[test]
+    fn the_activations_have_their_closed_form() {
+        let input = images(&[-2.0, -0.5, 0.0, 3.0], [1, 2, 2]);
+        let leaky = network(Op::LeakyRelu { slope: 0.2 }, [1, 2, 2], 4);
+        for (value, expected) in floats(leaky.forward(input.clone())).iter().zip([-0.4, -0.1, 0.0, 3.0]) {
+            assert!((value - expected).abs() < 1e-6, "{value} is not {expected}");
+        }
+        let tanh = network(Op::Tanh, [1, 2, 2], 4);
+        for (value, input) in floats(tanh.forward(input)).iter().zip([-2.0f32, -0.5, 0.0, 3.0]) {
+            assert!((value - input.tanh()).abs() < 1e-6, "{value} is not tanh {input}");
+        }
+        assert_eq!(tanh.node(1).layer.kind(), "tanh");
     }
 }

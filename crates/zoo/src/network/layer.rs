@@ -78,7 +78,7 @@ pub struct Stateless {
 }
 
 /// The operations without parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub enum Op {
     /// The network's images, `[batch, channel, height, width]`.
     Input,
@@ -121,6 +121,27 @@ pub enum Op {
         /// Zero channels put after.
         after: usize,
     },
+    /// Every pixel as a square of `factor * factor` equal ones (nearest neighbour).
+    Upsample {
+        /// What height and width are multiplied by, at least 1.
+        factor: usize,
+    },
+    /// `x` where it is positive, `slope * x` elsewhere.
+    LeakyRelu {
+        /// The factor of negative values.
+        slope: f64,
+    },
+    /// The hyperbolic tangent of every value.
+    Tanh,
+    /// `[n, channels * height * width, 1, 1] -> [n, channels, height, width]`: the inverse of [`Self::Flatten`].
+    Unflatten {
+        /// Channels of the output.
+        channels: usize,
+        /// Its height.
+        height: usize,
+        /// Its width.
+        width: usize,
+    },
 }
 
 impl Op {
@@ -137,6 +158,10 @@ impl Op {
             Self::GlobalAvgPool => "global-avg-pool",
             Self::Flatten => "flatten",
             Self::PadShortcut { .. } => "pad-shortcut",
+            Self::Upsample { .. } => "upsample",
+            Self::LeakyRelu { .. } => "leaky-relu",
+            Self::Tanh => "tanh",
+            Self::Unflatten { .. } => "unflatten",
         }
     }
 }

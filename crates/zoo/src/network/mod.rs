@@ -1,5 +1,6 @@
 //! The network as data: nodes in topological order, run with taps.
 
+mod batch_statistics;
 mod builder;
 mod execute;
 mod layer;
@@ -10,6 +11,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor, TensorData};
 use sha2::{Digest, Sha256};
 
+pub use batch_statistics::BatchStatistics;
 pub use builder::NetworkBuilder;
 pub use layer::{BatchNorm2d, ChannelSelect, Conv2d, Layer, Linear, Op, Stateless, parameter_id};
 pub use node::{Block, Node, NodeId};

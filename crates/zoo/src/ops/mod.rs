@@ -8,9 +8,11 @@ mod conv;
 #[cfg(feature = "flex")]
 mod flex;
 mod moments;
+mod scale_gradient;
 mod substitute;
 
 pub use affine::channel_affine;
 pub use conv::conv2d;
 pub use moments::{Moments, channel_moments};
+pub use scale_gradient::{can_scale_gradients, scale_gradient};
 pub use substitute::substitute;

@@ -5,6 +5,7 @@ mod conv;
 mod correlate;
 mod moments;
 mod planes;
+mod scale_gradient;
 mod substitute;
 
 use burn::backend::flex::FlexTensor;
@@ -14,6 +15,7 @@ use burn::tensor::{DType, Tensor, TensorData};
 pub(super) use affine::channel_affine;
 pub(super) use conv::conv2d;
 pub(super) use moments::channel_moments;
+pub(super) use scale_gradient::scale_gradient;
 pub(super) use substitute::substitute;
 
 type FlexAutodiff = Autodiff<Flex>;

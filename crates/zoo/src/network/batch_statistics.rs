@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use blindfold_zoo::{BatchNorm2d, Layer, Network, Site, Tap};
 use burn::tensor::Tensor;
 use burn::tensor::module::batch_norm_train;
+
+use super::Network;
+use super::layer::{BatchNorm2d, Layer};
+use super::tap::{Site, Tap};
 
 /// Normalises by the statistics of the batch, and keeps them for the running ones.
 ///
@@ -17,7 +20,7 @@ use burn::tensor::module::batch_norm_train;
 /// # Source
 /// Ioffe and Szegedy, Batch normalization, ICML 2015, algorithm 1; the running statistics as `torch.nn.BatchNorm2d` keeps them.
 #[derive(Debug, Default)]
-pub(crate) struct BatchStatistics {
+pub struct BatchStatistics {
     observed: BTreeMap<String, Observed>,
 }
 
@@ -40,7 +43,7 @@ impl Tap for BatchStatistics {
 
 impl BatchStatistics {
     /// The network with its running statistics moved towards those of the batch by the share `momentum`.
-    pub(crate) fn update(self, network: Network, momentum: f64) -> Network {
+    pub fn update(self, network: Network, momentum: f64) -> Network {
         let mut observed = self.observed;
         network.map_layers(|node, layer| match (layer, observed.remove(node)) {
             (Layer::BatchNorm2d(mut norm), Some(batch)) => {
@@ -58,14 +61,17 @@ impl BatchStatistics {
 
 #[cfg(test)]
 mod tests {
-    use blindfold_zoo::NetworkBuilder;
-    use burn::tensor::Device;
+    use burn::tensor::{Device, TensorData};
 
     use super::*;
-    use crate::reference::floats;
+    use crate::NetworkBuilder;
+
+    fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+        tensor.into_data().iter::<f32>().collect()
+    }
 
     fn network() -> Network {
-        let device = Device::default();
+        let device = Device::flex();
         let mut builder = NetworkBuilder::new(&device, 1);
         builder.batch_norm("bn1", 0, 2);
         builder.finish("norm", [2, 1, 2], 4)
@@ -109,7 +115,7 @@ mod tests {
             let moved = |by: f32| {
                 let mut values = floats(images.clone().inner());
                 values[place] += by;
-                let data = burn::tensor::TensorData::new(values, [2, 2, 1, 2]);
+                let data = TensorData::new(values, [2, 2, 1, 2]);
                 floats(loss(Tensor::from_data(data, &network.device())).inner())[0]
             };
             let difference = (moved(1e-2) - moved(-1e-2)) / 2e-2;

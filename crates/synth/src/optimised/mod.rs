@@ -1,0 +1,27 @@
+//! Images made by optimising their pixels: what all recipes share.
+//!
+//! ```text
+//! Recipe::start -> canvas -(Recipe::transform)-> teacher -> View -(Recipe::terms)-> sum of weight * value
+//!                    ^------------------- optimizer, schedule <- gradient ------------------'
+//! ```
+
+pub(crate) mod class_centres;
+mod engine;
+pub(crate) mod geometry;
+mod labels;
+mod pixel_range;
+pub(crate) mod prior;
+mod recipe;
+mod schedule;
+
+pub use class_centres::ClassCentresConfig;
+pub use labels::LabelRule;
+pub use schedule::{CosineConfig, ScheduleConfig, StepConfig};
+
+pub(crate) use engine::{Plan, look, optimise};
+pub(crate) use labels::one_hot;
+pub(crate) use pixel_range::PixelRange;
+pub(crate) use recipe::{Recipe, Term, View};
+
+#[cfg(test)]
+mod tests;

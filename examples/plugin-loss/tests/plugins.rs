@@ -8,7 +8,7 @@ use blindfold::burn::tensor::{Device, Tensor};
 use blindfold::distill::{Signals, StudentConfig, StudentTrainer, TeacherConfig, TeacherTrainer};
 use blindfold::quant::{Plan, QuantConfig, QuantizedNetwork, Quantizer, Range};
 use blindfold::rand::RngExt;
-use blindfold::synth::{ImageSet, ImageSource, NoProgress, RealImages, Request};
+use blindfold::synth::{ImageSet, NoProgress, RealImages, Request};
 use blindfold::zoo::{Network, NetworkBuilder, Normalization, Op, stream};
 use plugin_loss::{jeffreys, registry, shift};
 
@@ -77,7 +77,8 @@ const CLASSES: usize = 4;
 
 /// Convolution and one residual block on 8x8 images.
 fn network() -> Network {
-    let mut graph = NetworkBuilder::new(&Device::flex(), 3);
+    let device = Device::flex();
+    let mut graph = NetworkBuilder::new(&device, 3);
     graph.conv("conv1", 0, [8, 3, 3], 1, 1, false);
     graph.batch_norm("bn1", graph.last(), 8);
     let input = graph.op("relu1", &[graph.last()], Op::Relu);

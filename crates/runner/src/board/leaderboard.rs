@@ -209,7 +209,7 @@ mod tests {
         let mut bare = BoardRow { config: Cells::new(), origin: Default::default(), ..known.clone() };
         bare.summary.size_bytes = None;
         let once = board(vec![known.clone(), bare.clone()]);
-        assert_eq!(once.rows(), [known.clone()]);
+        assert_eq!(once.rows(), std::slice::from_ref(&known));
         // Another outcome is another run: nothing of the old one stays.
         bare.summary.wall_seconds += 1.0;
         assert_eq!(board(vec![known, bare.clone()]).rows(), [bare]);

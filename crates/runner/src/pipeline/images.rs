@@ -6,21 +6,8 @@ use anyhow::Result;
 use blindfold_synth::{ImageSet, ImageSource, Progress, Request, Step, SynthError, cache_identity};
 use blindfold_zoo::{merge_defaults, sha256_hex};
 
-    let waits = |holder: &str| context.console.line(&format!("{label} waits for the images that {holder} makes"));
-    let claim = match real {
-        true => None,
-        false => match slot.claim(waits)? {
-            Claimed::Mine(claim) => Some(claim),
-            Claimed::Made(images, records) => {
-                return Ok(Some(MadeImages { images, records, key: slot.key, real, passes }));
-            }
-            Claimed::Stopped => return Ok(None),
-        },
-    };
-    let real_images = if real { Some(context.real_images(&data_of(built.as_ref(), data)?)?) } else { None };
-    // How many steps there are, the source says with the first of them.
-    let task = context.console.task(label, 1, 0);
-    let mut report = Report { task, records: Vec::new(), began: Instant::now(), seen: 0 };
+use super::cache::{CacheSlot, Claimed};
+use super::context::{Context, data_of};
 use crate::config::{DataTable, SourceTable};
 use crate::interrupt;
 use crate::record::{Phase, Record, Task, Versions};
@@ -139,19 +126,8 @@ pub(crate) fn make(
         slot.write(&images, &records)?;
         slot.key
     };
-    let waits = |holder: &str| context.console.line(&format!("{label} waits for the images that {holder} makes"));
-    let claim = match real {
-        true => None,
-        false => match slot.claim(waits)? {
-            Claimed::Mine(claim) => Some(claim),
-            Claimed::Made(images, records) => {
-                return Ok(Some(MadeImages { images, records, key: slot.key, real, passes }));
-            }
-            Claimed::Stopped => return Ok(None),
-        },
-    };
-    let real_images = if real { Some(context.real_images(&data_of(built.as_ref(), data)?)?) } else { None };
-    // How many steps there are, the source says with the first of them.
-    let task = context.console.task(label, 1, 0);
-    let mut report = Report { task, records: Vec::new(), began: Instant::now(), seen: 0 };
+    if let Some(claim) = claim {
+        claim.finish();
+    }
+    Ok(Some(MadeImages { images, records, key, real, passes }))
 }

@@ -59,5 +59,5 @@ pub use sample::Sample;
 pub use sink::{BUILTIN_SINKS, MetricSink, build_sinks};
 pub use stat::Stat;
 pub use summary::{Best, Summary};
-pub use table::{Row, Table};
 pub(crate) use table::{BEST_ON_TEST, DAGGER, DOUBLE_DAGGER, REAL_DATA, count, csv_cell, duration, table_page};
+pub use table::{Row, Table};

@@ -80,7 +80,7 @@ impl Ledger {
         };
         let _turn = claims_of(self.path.parent().unwrap_or(Path::new("."))).wait("ledger")?;
         let content = read(&self.path)?;
-        let known = content.entries.iter().any(|known| *known == entry);
+        let known = content.entries.contains(&entry);
         if !known {
             let line = format!("{}{}\n", if content.open { "\n" } else { "" }, serde_json::to_string(&entry)?);
             append(&self.path, &content, line.as_bytes()).map_err(RecordError::io("append to", &self.path))?;

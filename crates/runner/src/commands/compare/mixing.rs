@@ -8,8 +8,11 @@ use crate::record::Summary;
 /// Experiments that are named for a value.
 const NAMED: usize = 3;
 
+/// What a run says of itself under a name.
+type Trait = fn(&Summary) -> &str;
+
 /// What runs of one table agree in, and why.
-const AGREED: [(&str, fn(&Summary) -> &str, &str); 5] = [
+const AGREED: [(&str, Trait, &str); 5] = [
     ("protocol", |run| &run.protocol, "protocols keep other layers at 8 bit and quantize at other places"),
     ("test set", |run| &run.dataset, "accuracies on two test sets are two measures"),
     ("teacher", |run| &run.teacher, "a drop is one from its own teacher"),
@@ -26,7 +29,7 @@ pub(super) fn setting(run: &Summary) -> [String; 5] {
 }
 
 /// Runs of one test set, teacher, network, protocol and bit width, in the order of the first of each.
-pub(super) fn alike<'a, T>(runs: &'a [T], summary: impl Fn(&T) -> &Summary) -> Vec<Vec<&'a T>> {
+pub(super) fn alike<T>(runs: &[T], summary: impl Fn(&T) -> &Summary) -> Vec<Vec<&T>> {
     let mut groups: Vec<([String; 5], Vec<&T>)> = Vec::new();
     for run in runs {
         let setting = setting(summary(run));

@@ -9,8 +9,11 @@ use super::sheet::Sheet;
 use crate::Usage;
 use crate::record::{Curve, METRICS_FILE, Phase, Point, RunFolder, Stat, Summary, read_history};
 
+/// A run's last value of a metric.
+type Ending = fn(&Summary) -> Option<f64>;
+
 /// Metrics of the test set, and without one of the held-out images, and what a run ended with.
-static TAGS: [(&str, fn(&Summary) -> Option<f64>); 2] =
+static TAGS: [(&str, Ending); 2] =
     [("student/top1", |run| run.student_top1), ("student/agreement", |run| run.agreement)];
 /// Column heads before the metric's.
 const HEADS: [&str; 4] = ["column", "variant", "seed", "step"];

@@ -173,12 +173,15 @@ impl Sheet {
     }
 }
 
+/// What the runs of a sheet share: protocol, and teacher and test set.
+type Place<'a> = (&'a str, &'a [String; 2]);
+
 /// The sheets of a study: one for each protocol, teacher and test set, in the study's order.
 ///
 /// # Errors
 /// A run of another protocol than its place.
 pub(crate) fn sheets(study: &str, baseline: Option<&str>, spots: &[Spot]) -> Result<Vec<Sheet>, CompareError> {
-    let mut groups: Vec<((&str, &[String; 2]), Vec<Spot>)> = Vec::new();
+    let mut groups: Vec<(Place<'_>, Vec<Spot>)> = Vec::new();
     for spot in spots {
         let key = (spot.protocol.as_str(), &spot.bed);
         match groups.iter_mut().find(|(known, _)| *known == key) {
@@ -193,7 +196,7 @@ pub(crate) fn sheets(study: &str, baseline: Option<&str>, spots: &[Spot]) -> Res
         (beds, teachers) if beds == teachers => format!("{protocol}-{teacher}"),
         _ => format!("{protocol}-{teacher}-{data}"),
     };
-    let sheet = |((protocol, bed), spots): &((&str, &[String; 2]), Vec<Spot>)| {
+    let sheet = |((protocol, bed), spots): &(Place<'_>, Vec<Spot>)| {
         let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
         let stem: String = stem(protocol, bed).chars().map(plain).collect();
         Sheet::new(study, &stem, baseline, spots)

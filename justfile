@@ -128,6 +128,11 @@ schema:
 completions SHELL:
     @{{ blindfold }} completions "$1"
 
+# A small study by a Slurm of its own, one task killed, another preempted, against the same study here
+[group('development')]
+check-slurm *ARGS:
+    scripts/check_slurm.sh "$@"
+
 # Speed against PyTorch on the same machine
 [group('development')]
 bench *ARGS:

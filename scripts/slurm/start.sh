@@ -42,9 +42,9 @@ alive() {
 
 # Repeats a command until it succeeds, for half a minute at most.
 until_true() {
-    local what=$1 tries
+    local what=$1
     shift
-    for tries in $(seq 150); do
+    for _ in $(seq 150); do
         "$@" >/dev/null 2>&1 && return 0
         sleep 0.2
     done
@@ -106,7 +106,9 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 JobCompType=jobcomp/none
 JobRequeue=1
-PreemptType=preempt/none
+# A job of the partition urgent takes the place of one of main, which is put back.
+PreemptType=preempt/partition_prio
+PreemptMode=REQUEUE
 ReturnToService=2
 SlurmctldParameters=node_reg_mem_percent=0
 SlurmdParameters=config_overrides
@@ -115,7 +117,8 @@ MinJobAge=600
 InactiveLimit=0
 Waittime=0
 NodeName=$host NodeAddr=127.0.0.1 CPUs=$cpus RealMemory=$memory State=UNKNOWN
-PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP
+PartitionName=main Nodes=$host Default=YES MaxTime=INFINITE State=UP PriorityTier=1
+PartitionName=urgent Nodes=$host MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF
 CONF
 fi
 

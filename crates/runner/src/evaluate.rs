@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use blindfold_synth::{ImageSet, RealImages, is_flex};
-use blindfold_zoo::Normalization;
+use blindfold_zoo::{Network, Normalization};
 use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 
@@ -58,6 +58,13 @@ pub(crate) fn logits(
     let values = parts.concat();
     let classes = values.len().checked_div(count).unwrap_or(0);
     Logits { classes, values }
+}
+
+/// Share of labelled images, in percent, that the network takes for the class of their label; none without labels.
+pub(crate) fn label_accuracy(network: &Network, images: &ImageSet, batch: usize, device: &Device) -> Option<f64> {
+    let labels: Vec<u16> = images.labels.as_ref()?.iter().map(|&label| label as u16).collect();
+    let own = logits(|images| network.forward(images), &Probe::Synthetic(images), batch, device);
+    Some(own.accuracy(&labels)[0])
 }
 
 impl Logits {

@@ -6,7 +6,7 @@ use blindfold_quant::{
     BatchNormReestimation, BatchNormReestimationConfig, Calibrator, FitRequest, FittingStep, MeasuredWith,
     QuantizedNetwork, Silent,
 };
-use blindfold_synth::{Critic, ImageSet};
+use blindfold_synth::{Critic, ImageSet, Origin};
 use blindfold_zoo::{ConfigError, Network, fold_batch_norms};
 use burn::optim::ModuleOptimizer;
 use burn::tensor::Tensor;
@@ -351,6 +351,31 @@ impl StudentTrainer {
         self.passes += looked_at as u64;
         self.student.network = fitted.network.trainable();
         Ok(())
+    }
+
+    /// At least `count` images that the generator makes next, with the classes that it was told where each has one; none for
+    /// a training on stored images. The training goes on afterwards as if nothing had been asked.
+    ///
+    /// # Errors
+    /// [`DistillError::Synth`] from the generator.
+    pub fn generated(&mut self, count: usize) -> Result<Option<ImageSet>, DistillError> {
+        let Feed::Generated(generator) = &self.feed else { return Ok(None) };
+        let (state, passes, shape) = (generator.to_bytes()?, self.passes, self.student.network.input_shape());
+        let step = self.step.max(self.warmup_steps());
+        let (mut pixels, mut labels): (Vec<f32>, Option<Vec<u32>>) = (Vec::new(), Some(Vec::new()));
+        while pixels.len() < count * shape.iter().product::<usize>() {
+            let shown = self.serve(step)?.shown;
+            pixels.extend(shown.images.into_data().iter::<f32>());
+            labels = labels.zip(shown.labels).map(|(mut labels, more)| {
+                labels.extend(more.into_data().iter::<u32>());
+                labels
+            });
+        }
+        if let Feed::Generated(generator) = &mut self.feed {
+            generator.restore(&state)?;
+        }
+        self.passes = passes;
+        Ok(Some(ImageSet::new(shape, pixels, labels, Origin::Synthetic)?))
     }
 
     /// At least `count` images that the generator makes next.

@@ -5,13 +5,14 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, value_parser};
+use clap::{Args, ValueEnum, value_parser};
 
 use super::{Place, print};
 use crate::pipeline::Context;
 use crate::record::Console;
 use crate::study::{
-    Children, Ended, Grid, Job, Row, Selection, Study, Tally, Worker, in_order, passes, show, study_names,
+    Children, Collection, Ended, Grid, Job, Launch, Row, Selection, Study, Tally, Worker, in_order, passes, show,
+    study_names,
 };
 use crate::{Project, Registry, Usage, interrupt};
 
@@ -44,6 +45,15 @@ pub(super) struct StudyArgs {
     /// Run so many cells at once, each in a process of its own.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = value_parser!(u16).range(1..=1024))]
     jobs: u16,
+    /// Hand the cells to a cluster instead: slurm submits job arrays, one task a cell; with --dry-run it shows them.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["jobs", "tables", "collect", "cell"])]
+    launcher: Option<Launcher>,
+    /// At most so many tasks of a job array at once [default: study.slurm.throttle].
+    #[arg(long, value_name = "N", requires = "launcher", value_parser = value_parser!(u32).range(1..))]
+    throttle: Option<u32>,
+    /// Run nothing: take finished runs that the ledger lacks into it, write the page, and say where the others are.
+    #[arg(long, conflicts_with_all = ["jobs", "tables", "dry_run", "fresh", "cell"])]
+    collect: bool,
     /// Small sizes for a quick look: the [fast] table; results and page go to studies/<name>+fast/ of the results
     /// folder.
     #[arg(long)]
@@ -60,8 +70,18 @@ pub(super) struct StudyArgs {
     /// Stop as on Ctrl-C when standard input ends.
     #[arg(long, hide = true, requires = "cell")]
     leash: bool,
+    /// Wait for another process that has the cell, in case it has died on another machine.
+    #[arg(long, hide = true, requires = "cell")]
+    patient: bool,
     #[command(flatten)]
     place: Place,
+}
+
+/// Who runs the cells.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Launcher {
+    /// Slurm's job arrays.
+    Slurm,
 }
 
 pub(super) fn study(registry: Registry, args: &StudyArgs) -> Result<ExitCode> {
@@ -79,9 +99,16 @@ pub(super) fn study(registry: Registry, args: &StudyArgs) -> Result<ExitCode> {
     let overrides = arguments.join(" ");
     let worker = Worker { context: &context, study: &study, overrides: &overrides, fresh: args.fresh };
     if let Some(id) = &args.cell {
-        return one(&worker, id, args.leash);
+        return one(&worker, id, args);
     }
     let mut grid = Grid::of(&context, &study)?;
+    if args.collect {
+        return collect(&context, &study, grid, &selection);
+    }
+    if let Some(Launcher::Slurm) = args.launcher {
+        let jobs = jobs(&context, grid.open(&selection), selection.names_methods())?;
+        return launch(args, &context, &study, jobs);
+    }
     if args.dry_run {
         print(&grid.text(&selection)?);
         return Ok(ExitCode::SUCCESS);
@@ -95,7 +122,9 @@ pub(super) fn study(registry: Registry, args: &StudyArgs) -> Result<ExitCode> {
         match args.jobs {
             1 => passes(jobs, &mut tally, |jobs, tally| worker.pass(jobs, tally)),
             count => {
-                let (arguments, runs) = (children_arguments(args, name), project.runs());
+                let mut arguments = children_arguments(args, name);
+                arguments.extend(args.fresh.then(|| OsString::from("--fresh")));
+                let runs = project.runs();
                 let children = Children { count: usize::from(count), arguments, runs };
                 passes(jobs, &mut tally, |jobs, tally| children.pass(jobs, tally));
             }
@@ -153,8 +182,8 @@ fn jobs<'a>(context: &Context, open: Vec<&'a Row>, by_name: bool) -> Result<Vec<
 }
 
 /// Runs one cell for the process that shares out the study.
-fn one(worker: &Worker<'_>, id: &str, leash: bool) -> Result<ExitCode> {
-    if leash {
+fn one(worker: &Worker<'_>, id: &str, args: &StudyArgs) -> Result<ExitCode> {
+    if args.leash {
         interrupt::stop_with_stdin();
     }
     let grid = Grid::of(worker.context, worker.study)?;
@@ -162,7 +191,7 @@ fn one(worker: &Worker<'_>, id: &str, leash: bool) -> Result<ExitCode> {
         let example = grid.rows.first().map(|row| row.cell.id()).unwrap_or_default();
         return Err(Usage(format!("--cell {id}: the study has no such cell; they are called such as {example}")).into());
     };
-    let ended = worker.work(row);
+    let ended = if args.patient { worker.work_patiently(row) } else { worker.work(row) };
     print(&format!("{}\n", serde_json::to_string(&ended)?));
     match ended {
         Ended::Done { .. } | Ended::Known | Ended::Taken { .. } => Ok(ExitCode::SUCCESS),
@@ -171,12 +200,41 @@ fn one(worker: &Worker<'_>, id: &str, leash: bool) -> Result<ExitCode> {
     }
 }
 
+/// Hands the cells that are to be run to Slurm.
+fn launch(args: &StudyArgs, context: &Context, study: &Study, jobs: Vec<Job<'_>>) -> Result<ExitCode> {
+    let text = |argument: OsString| {
+        let told = |argument: OsString| Usage(format!("{}: this name is not UTF-8", argument.display()));
+        argument.into_string().map_err(told)
+    };
+    let launch = Launch {
+        project: &context.project,
+        study,
+        console: &context.console,
+        arguments: children_arguments(args, &study.name).into_iter().map(text).collect::<Result<_, _>>()?,
+        throttle: args.throttle,
+        fresh: args.fresh,
+    };
+    print(&if args.dry_run { launch.describe(jobs)? } else { launch.submit(jobs)? });
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Takes in what ran elsewhere.
+fn collect(context: &Context, study: &Study, mut grid: Grid<'_>, selection: &Selection) -> Result<ExitCode> {
+    study.claims().check()?;
+    let collection = Collection::of(context, study, &mut grid, selection)?;
+    collection.notes.iter().for_each(|note| context.console.line(note));
+    show(&context.project, study, &grid.rows)?;
+    print(&format!("{}{}\n", collection.text, study.page().display()));
+    match collection.failed {
+        0 => Ok(ExitCode::SUCCESS),
+        failed => anyhow::bail!("{failed} cells failed; the others are kept, and launching again tries these again"),
+    }
+}
+
 /// What each child is called with, its cell aside.
 fn children_arguments(args: &StudyArgs, name: &str) -> Vec<OsString> {
     let mut arguments = vec![OsString::from("study"), OsString::from(name)];
-    for (flag, set) in [("--fast", args.fast), ("--fresh", args.fresh)] {
-        arguments.extend(set.then(|| OsString::from(flag)));
-    }
+    arguments.extend(args.fast.then(|| OsString::from("--fast")));
     if let Some(device) = &args.place.device {
         arguments.extend([OsString::from("--device"), OsString::from(device)]);
     }

@@ -8,8 +8,10 @@ use blindfold_quant::QuantizedNetwork;
 
 use super::checkpoint::{CHECKPOINT, Checkpoint, pack};
 use super::context::Context;
+use super::samples::{GRID, show};
 use super::stage::{Judge, Progressed};
 use crate::config::RunConfig;
+use crate::evaluate::label_accuracy;
 use crate::interrupt;
 use crate::record::{Phase, Record, Recorder, RunFolder};
 
@@ -80,6 +82,15 @@ impl Fit<'_> {
         }
         task.end("trained");
         folder.update(|info| info.add_wall("distill", began.elapsed().as_secs_f64()))?;
+        if let Some(images) = trainer.generated(GRID.0)? {
+            let (teacher, step) = (self.judge.teacher(), trainer.position() as u64);
+            show(recorder, "generated", step, &images, &teacher.normalization)?;
+            let device = &self.context.device.device;
+            if let Some(share) = label_accuracy(&teacher.network, &images, self.config.evaluation.batch, device) {
+                let wall = earlier + began.elapsed().as_secs_f64();
+                recorder.record(&Record::new(Phase::Synth, step, wall).with("synth/label_accuracy", share))?;
+            }
+        }
         Ok(Some((progressed, trainer.passes())))
     }
 

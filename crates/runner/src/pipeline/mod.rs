@@ -14,6 +14,7 @@ mod keeper;
 pub(crate) mod log;
 mod quantize;
 mod run;
+mod samples;
 mod stage;
 mod trained;
 

@@ -6,7 +6,6 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow};
 use blindfold_distill::StudentTrainer;
 use blindfold_quant::{AllocationBudget, Audit, LayerError, Role, layer_errors, weight_mse};
-use blindfold_synth::{ImageSet, grid};
 use toml::Value;
 
 use super::cache::CacheSlot;
@@ -17,16 +16,16 @@ use super::fit::Fit;
 use super::images::{MadeImages, make, slot};
 use super::keeper::FolderKeeper;
 use super::quantize::{Done, Quantize};
+use super::samples::show;
 use super::stage::{Judge, Progressed, Verdict};
 use crate::analysis::frontier;
 use crate::config::RunConfig;
+use crate::evaluate::label_accuracy;
 use crate::record::{
-    OpenRequest, Opened, Phase, Record, Recorder, RunFolder, RunIdentity, Sample, Summary, build_sinks, config_hash,
+    OpenRequest, Opened, Phase, Record, Recorder, RunFolder, RunIdentity, Summary, build_sinks, config_hash,
 };
 use crate::teachers::Teacher;
 
-/// Images on the sample grid, and its columns.
-const GRID: (usize, usize) = (64, 8);
 /// The seed of the held-out images, the same for all runs and none that a file can name.
 const HELD_OUT_SEED: u64 = u64::MAX;
 
@@ -177,18 +176,14 @@ fn live(
         info.wall_seconds.insert("synth".to_owned(), made.records.last().map_or(0.0, |record| record.wall));
     })?;
     let judge = Judge::new(context, teacher, config, test.as_ref().ok().cloned(), &held_out.images, &held_out.key)?;
-    let shown = made.images.len().min(GRID.0);
-    let shown = ImageSet::new(
-        made.images.shape,
-        made.images.pixels[..shown * made.images.shape.iter().product::<usize>()].to_vec(),
-        None,
-        made.images.origin,
-    )?;
-    let (width, height, rgb) = grid(&shown, &teacher.normalization, GRID.1);
-    let sample = Sample::new("images", 0, (width, height, rgb))?;
-    recorder.sample(&sample)?;
+    show(&mut recorder, "images", 0, &made.images, &teacher.normalization)?;
     if keep == 0 {
         made.records.iter().try_for_each(|record| recorder.record(record))?;
+        let batch = config.evaluation.batch;
+        if let Some(share) = label_accuracy(&teacher.network, &made.images, batch, &context.device.device) {
+            let last = made.records.len().saturating_sub(1) as u64;
+            recorder.record(&Record::new(Phase::Synth, last, 0.0).with("synth/label_accuracy", share))?;
+        }
         if let Some([top1, top5]) = judge.teacher_accuracy() {
             let record = Record::new(Phase::Eval, 0, 0.0).with("teacher/top1", top1).with("teacher/top5", top5);
             recorder.record(&record)?;

@@ -95,6 +95,11 @@ impl<'a> Judge<'a> {
         Ok(Self { context, teacher, batch, test, held_out: (held_out, answers) })
     }
 
+    /// The teacher.
+    pub(crate) fn teacher(&self) -> &Teacher {
+        self.teacher
+    }
+
     /// The teacher's own accuracy.
     pub(crate) fn teacher_accuracy(&self) -> Option<[f64; 2]> {
         self.test.as_ref().map(|(images, count, answers)| answers.accuracy(&images.labels[..*count]))

@@ -103,6 +103,12 @@ pub const GLOSSARY: &[Metric] = &[
     ),
     metric("synth/input_loss", "", LOWER, "Distance of the images' own statistics from mean 0 and deviation 1."),
     metric("synth/lr", "", None, "Step size of the images' optimizer."),
+    metric(
+        "synth/label_accuracy",
+        "%",
+        HIGHER,
+        "Share of the images that the teacher takes for the class that they were made for.",
+    ),
     metric("synth/<name>", "", None, "A value that an image source reports of an iteration."),
     metric("fit/<step>/<unit>/before", "activation^2", LOWER, "Reconstruction error of a unit with nearest rounding."),
     metric("fit/<step>/<unit>/soft", "activation^2", LOWER, "Reconstruction error of a unit before hard rounding."),

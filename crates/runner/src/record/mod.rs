@@ -50,6 +50,7 @@ pub use glossary::{GLOSSARY, Metric, describe, glossary_markdown};
 pub(crate) use grid::{Grid, GridCell};
 pub use history::{METRICS_FILE, equal_but_time, read_history};
 pub use line::{Phase, Record};
+pub(crate) use lock::STALE;
 pub use paired::{LEAST_PAIRS, Paired, SIGNIFICANT};
 pub use plot::plot;
 pub(crate) use plot::{axis_title, curve_scales, draw_curves};

@@ -50,6 +50,7 @@ const DESCRIPTIONS: &[(&str, &str)] = &[
     ("published", "What papers lost, for the column `published drop`."),
     ("budget", "A method's two budgets: what share of the paper's the file has, and the paper's own sizes (--full)."),
     ("study", "Methods x bits x protocols x seeds: docs/configuration.md."),
+    ("study.slurm", "What a task asks of a cluster; absent keys: Slurm's own. docs/slurm.md."),
 ];
 
 /// Writes the descriptions into a schema; the keys that it does not have.

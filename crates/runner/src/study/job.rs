@@ -29,6 +29,13 @@ impl<'a> Job<'a> {
 
 /// For each set of images the first job that makes it, then all that take theirs from the cache; else as given.
 pub(crate) fn in_order(jobs: Vec<Job<'_>>) -> Vec<Job<'_>> {
+    let [mut first, mut rest] = parted(jobs);
+    first.append(&mut rest);
+    first
+}
+
+/// For each set of images the first job that makes it; and all that take theirs from the cache.
+pub(crate) fn parted(jobs: Vec<Job<'_>>) -> [Vec<Job<'_>>; 2] {
     let mut seen = BTreeSet::new();
     let (mut first, mut rest) = (Vec::new(), Vec::new());
     for job in jobs {
@@ -36,6 +43,5 @@ pub(crate) fn in_order(jobs: Vec<Job<'_>>) -> Vec<Job<'_>> {
         seen.extend(job.lacks().map(str::to_owned));
         if seen.len() > before { first.push(job) } else { rest.push(job) }
     }
-    first.append(&mut rest);
-    first
+    [first, rest]
 }

@@ -14,6 +14,7 @@ mod ledger;
 mod published;
 mod select;
 mod show;
+mod slurm;
 mod tally;
 mod work;
 
@@ -27,6 +28,7 @@ use toml::{Table, Value};
 
 use self::axis::{combinations, read_axes};
 use self::published::{Figure, Scope, read_published};
+use self::slurm::Resources;
 use crate::config::{Experiment, Wishes, merge, read_table};
 use crate::record::{Claims, Published};
 use crate::{Project, Usage};
@@ -37,10 +39,11 @@ pub use cell::Cell;
 pub(crate) use children::Children;
 pub use grid::Row;
 pub(crate) use grid::{Grid, is_open};
-pub(crate) use job::{Job, in_order};
+pub(crate) use job::{Job, in_order, parted};
 pub use ledger::{Entry, Ledger};
 pub(crate) use select::Selection;
 pub(crate) use show::{Showing, show, showing};
+pub(crate) use slurm::{Collection, Launch};
 pub(crate) use tally::{Tally, passes};
 pub(crate) use work::{Ended, Worker};
 
@@ -68,6 +71,8 @@ pub struct Study {
     /// At smoke size though its file does not say so: its runs and its page lie apart.
     smoke: bool,
     published: Vec<Figure>,
+    /// What its tasks ask of Slurm.
+    slurm: Resources,
     common: Table,
     folder: PathBuf,
 }
@@ -93,6 +98,8 @@ struct Head {
     fast: bool,
     #[serde(default)]
     full: bool,
+    #[serde(default)]
+    slurm: Resources,
 }
 
 impl Head {
@@ -124,8 +131,10 @@ impl Head {
         if let Some(stranger) = self.baseline.as_ref().filter(|method| !known(method)) {
             return Some(format!("`study.baseline`: `study.methods` does not name `{stranger}`{}", hint(stranger)));
         }
-        let both = self.fast && self.full;
-        both.then(|| "`study.fast` and `study.full` exclude each other: keep one".to_owned())
+        if self.fast && self.full {
+            return Some("`study.fast` and `study.full` exclude each other: keep one".to_owned());
+        }
+        self.slurm.fault()
     }
 }
 
@@ -187,6 +196,7 @@ impl Study {
             full: head.full,
             smoke: false,
             published,
+            slurm: head.slurm,
             common,
             folder,
         })

@@ -1,6 +1,7 @@
 //! The work on one cell, in this process.
 
-use std::time::Instant;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use anyhow::{Error, Result};
 use serde::{Deserialize, Serialize};
@@ -8,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use super::{Job, Ledger, Row, Study, Tally, is_open};
 use crate::interrupt;
 use crate::pipeline::{Context, Outcome, run_once};
-use crate::record::{RecordError, RunFolder, Summary, Taken};
+use crate::record::{RecordError, RunFolder, STALE, Summary, Taken};
+
+/// How often a patient process looks whether a cell is free.
+const LOOK: Duration = Duration::from_secs(2);
 
 /// How the work on a cell ended. A process that does one cell for another says it as a line of JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +79,18 @@ impl Worker<'_> {
                 Ended::Failed { error: format!("{error:#}"), everywhere }
             }
         })
+    }
+
+    /// As [`work`](Self::work), but waits for a holder that may have died on another machine until that is known.
+    pub(crate) fn work_patiently(&self, row: &Row) -> Ended {
+        let began = Instant::now();
+        loop {
+            match self.work(row) {
+                Ended::Taken { .. } if interrupt::asked() => return Ended::Stopped,
+                Ended::Taken { .. } if began.elapsed() < 2 * STALE => sleep(LOOK),
+                ended => return ended,
+            }
+        }
     }
 
     fn attempt(&self, row: &Row) -> Result<Ended> {

@@ -107,10 +107,12 @@ impl Default for GenieDConfig {
 }
 
 fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
-    // So that a part of an optimizer's table keeps the rest of that optimizer's defaults; a schedule of another kind
-    // has other keys.
+    // So that a part of an optimizer's table keeps the rest of that optimizer's defaults; schedules and losses of
+    // another kind have other keys.
     let mut defaults = defaults_of::<GenieDConfig>();
-    defaults.remove("schedule");
+    for of_kinds in ["schedule", "loss"] {
+        defaults.remove(of_kinds);
+    }
     let mut config: GenieDConfig = parse(merge_defaults(defaults, table))?;
     check_plan((config.count, config.batch), &config.optimizer, &config.schedule)?;
     positive("latent", config.latent)?;

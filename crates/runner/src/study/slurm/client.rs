@@ -17,12 +17,11 @@ pub(super) enum Refusal {
 
 /// What one of Slurm's programs prints.
 pub(super) fn ask(program: &str, arguments: &[String]) -> Result<String, Refusal> {
-    let output = Command::new(program).args(arguments).stdin(Stdio::null()).output().map_err(|error| {
-        match error.kind() {
+    let output =
+        Command::new(program).args(arguments).stdin(Stdio::null()).output().map_err(|error| match error.kind() {
             ErrorKind::NotFound => Refusal::Absent,
             _ => Refusal::Said(error.to_string()),
-        }
-    })?;
+        })?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     if output.status.success() {
         return Ok(text(&output.stdout));
@@ -42,18 +41,19 @@ pub(super) fn check() -> Result<(), Usage> {
 
 /// Submits a job and gives back its number.
 pub(super) fn submit(arguments: &[String]) -> Result<String, Usage> {
-    let typed = || command(&[&["sbatch".to_owned()], arguments].concat());
+    let typed = || command(&[&["sbatch".to_owned()][..], arguments].concat());
     let answer = match ask("sbatch", arguments) {
         Ok(answer) => answer,
         Err(Refusal::Absent) => return Err(absent()),
         Err(Refusal::Said(said)) => {
-            let message = format!("Slurm refuses the job:\n{said}\nto:\n{}\nmend `[study.slurm]`", typed());
+            let message = format!(
+                "Slurm refuses the job:\n{said}\nto:\n{}\nmend `[study.slurm]`, or take fewer cells with --only",
+                typed()
+            );
             return Err(Usage(message));
         }
     };
-    number(&answer).ok_or_else(|| {
-        Usage(format!("sbatch names no job, but says:\n{}\nto:\n{}", answer.trim(), typed()))
-    })
+    number(&answer).ok_or_else(|| Usage(format!("sbatch names no job, but says:\n{}\nto:\n{}", answer.trim(), typed())))
 }
 
 /// The number in `17` or, of one cluster among several, `17;name`.
@@ -65,8 +65,8 @@ fn number(answer: &str) -> Option<String> {
 }
 
 fn absent() -> Usage {
-    let message = "there is no `sbatch` in PATH: launch the study on a machine of a Slurm cluster, such as its login node, \
-                   or run it here with --jobs N";
+    let message = "there is no `sbatch` in PATH: launch the study on a machine of a Slurm cluster, such as its login \
+                   node, or run it here with --jobs N";
     Usage(message.to_owned())
 }
 

@@ -1,11 +1,12 @@
 //! What has come of the cells that run elsewhere.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 
-use super::folder;
+use super::folder_of;
 use super::queue::{Queue, Stage, Task};
 use super::submission::Submission;
 use crate::pipeline::{Context, config_identity};
@@ -48,18 +49,13 @@ impl Collection {
     ///
     /// # Errors
     /// When the ledger cannot be read or written.
-    pub(crate) fn of(
-        context: &Context,
-        study: &Study,
-        grid: &mut Grid<'_>,
-        selection: &Selection,
-    ) -> Result<Self> {
+    pub(crate) fn of(context: &Context, study: &Study, grid: &mut Grid<'_>, selection: &Selection) -> Result<Self> {
         let mut gathered = 0;
         for row in grid.open(selection) {
             gathered += usize::from(gather(context, study, row)?);
         }
         grid.refresh()?;
-        let submissions = Submission::all(&folder(&context.project, study)?)?;
+        let submissions = Submission::all(&folder_of(&context.project, study)?)?;
         let queue = Queue::of(&submissions);
         let mut text = String::new();
         let mut counts = STANDINGS.map(|(standing, word)| (standing, word, 0));
@@ -70,7 +66,7 @@ impl Collection {
                 done += 1;
                 continue;
             }
-            let (standing, note) = standing(context, study, row, queue.task(&row.cell.id()))?;
+            let (standing, note) = whereabouts(context, study, row, queue.task(&row.cell.id()))?;
             let cell = &row.cell;
             for (_, word, count) in counts.iter_mut().filter(|(known, ..)| *known == standing) {
                 *count += 1;
@@ -93,7 +89,8 @@ impl Collection {
 fn gather(context: &Context, study: &Study, row: &Row) -> Result<bool> {
     let path = run(context, row);
     let Some(info) = read_info(&path)? else { return Ok(false) };
-    let is_its_own = info.status == Status::Completed && info.config_sha256 == config_identity(context, &row.cell.config)?;
+    let is_its_own =
+        info.status == Status::Completed && info.config_sha256 == config_identity(context, &row.cell.config)?;
     if !is_its_own {
         return Ok(false);
     }
@@ -106,9 +103,9 @@ fn gather(context: &Context, study: &Study, row: &Row) -> Result<bool> {
     Ok(true)
 }
 
-/// Where a cell is that is not in the ledger: Slurm's word on its task, else who has claimed it, else what its run folder
-/// says.
-fn standing(context: &Context, study: &Study, row: &Row, task: Option<&Task>) -> Result<(Standing, String)> {
+/// Where a cell is that is not in the ledger: Slurm's word on its task, else who has claimed it, else what its run
+/// folder says.
+fn whereabouts(context: &Context, study: &Study, row: &Row, task: Option<&Task>) -> Result<(Standing, String)> {
     if let Some(task) = task.filter(|task| task.is_live()) {
         let standing = if task.stage == Stage::Runs { Standing::Running } else { Standing::Pending };
         return Ok((standing, format!("  (job {}, {})", task.name, task.words)));
@@ -123,9 +120,7 @@ fn standing(context: &Context, study: &Study, row: &Row, task: Option<&Task>) ->
             let error = error.unwrap_or_default();
             (Standing::Failed, format!("  ({})", error.lines().next().unwrap_or_default()))
         }
-        (_, Some(task)) => {
-            (Standing::Failed, format!("  (job {}, {}: {})", task.name, task.words, task.log.display()))
-        }
+        (_, Some(task)) => (Standing::Failed, format!("  (job {}, {}: {})", task.name, task.words, task.log.display())),
         (Some(RunInfo { status: Status::Completed, .. }), None) => {
             (Standing::Missing, "  (its folder holds another run: --fresh moves that aside)".to_owned())
         }
@@ -139,10 +134,10 @@ fn run(context: &Context, row: &Row) -> PathBuf {
     RunFolder::path_of(&context.project.runs(), &config.experiment.name, &row.cell.method, config.seed)
 }
 
-fn read_info(path: &std::path::Path) -> Result<Option<RunInfo>, RecordError> {
+fn read_info(path: &Path) -> Result<Option<RunInfo>, RecordError> {
     match RunFolder::read_info(path) {
         Ok(info) => Ok(Some(info)),
-        Err(RecordError::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(RecordError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use super::array::{Array, Shared};
 use super::client;
-use super::folder;
+use super::folder_of;
 use super::queue::Queue;
 use super::script::{Script, command};
 use super::submission::Submission;
@@ -39,14 +39,14 @@ impl Launch<'_> {
     pub(crate) fn submit(&self, jobs: Vec<Job<'_>>) -> Result<String> {
         client::check()?;
         self.study.claims().check().map_err(unwritable)?;
-        let root = folder(self.project, self.study)?;
+        let root = folder_of(self.project, self.study)?;
         let [makers, others] = parted(self.left(jobs, &root)?);
         let cells = ids(&makers, &others)?;
         if cells.is_empty() {
             return Ok("nothing is left to submit\n".to_owned());
         }
         let script = self.script(&root)?;
-        let mut submission = Submission::create(&root, cells, |folder| script(folder)).map_err(unwritable)?;
+        let mut submission = Submission::create(&root, cells, script).map_err(unwritable)?;
         let folder = text_of(&submission.folder)?;
         let mut report = String::new();
         for array in Array::of(makers.len(), others.len()) {
@@ -65,9 +65,9 @@ impl Launch<'_> {
             };
             let follows = after.map(|job| format!(", when job {job} has ended")).unwrap_or_default();
             writeln!(report, "job {number}: {} cells{}{follows}", array.count, made(array, makers.len()))?;
-            submission.add(number, array)?;
+            submission.add(number.clone(), array).with_context(|| format!("job {number} is submitted"))?;
         }
-        let again = [&["blindfold".to_owned()], self.arguments.as_slice(), &["--collect".to_owned()]].concat();
+        let again = [&["blindfold".to_owned()][..], self.arguments.as_slice(), &["--collect".to_owned()]].concat();
         writeln!(report, "\nsqueue --jobs={}   where they are", numbers(&submission, ","))?;
         writeln!(report, "{}   takes in what is finished, and writes the page", command(&again))?;
         writeln!(report, "scancel {}   takes them back", numbers(&submission, " "))?;
@@ -80,7 +80,7 @@ impl Launch<'_> {
     /// # Errors
     /// As there, but needs no Slurm, and writes nothing.
     pub(crate) fn describe(&self, jobs: Vec<Job<'_>>) -> Result<String> {
-        let root = folder(self.project, self.study)?;
+        let root = folder_of(self.project, self.study)?;
         let [makers, others] = parted(self.left(jobs, &root)?);
         let cells = ids(&makers, &others)?;
         if cells.is_empty() {
@@ -88,7 +88,8 @@ impl Launch<'_> {
         }
         let folder = Submission::next(&root)?;
         let mut report = format!("# {}\n{}\n\n", Submission::list(&folder).display(), cells.join("\n"));
-        writeln!(report, "# {}/task.sh\n{}", folder.display(), self.script(&root)?(&folder))?;
+        let script = self.script(&root)?;
+        writeln!(report, "# {}/task.sh\n{}", folder.display(), script(&folder))?;
         let folder = text_of(&folder)?;
         let mut after = None;
         for array in Array::of(makers.len(), others.len()) {
@@ -124,11 +125,12 @@ impl Launch<'_> {
                 environment.push((name, text_of(Path::new(&value))?));
             }
         }
-        let run = [&[program], self.arguments.as_slice()].concat();
+        let run = [&[program][..], self.arguments.as_slice()].concat();
         let (resources, fresh) = (&self.study.slurm, self.fresh);
         Ok(move |folder: &Path| {
+            let cells = Submission::list(folder);
             let script = Script {
-                cells: &Submission::list(folder).to_string_lossy(),
+                cells: &cells.to_string_lossy(),
                 here: &here,
                 environment: &environment,
                 setup: &resources.setup,

@@ -61,8 +61,8 @@ pub(super) struct Queue {
 type Said = BTreeMap<String, (Stage, String)>;
 
 impl Queue {
-    /// Asks Slurm about these submissions: `squeue`, which forgets a task some minutes after its end, then `sacct`, which
-    /// not every cluster has.
+    /// Asks Slurm about these submissions: `squeue`, which forgets a task some minutes after its end, then `sacct`,
+    /// which not every cluster has.
     pub(super) fn of(submissions: &[Submission]) -> Self {
         let jobs: Vec<&Submitted> = submissions.iter().flat_map(|submission| &submission.jobs).collect();
         if jobs.is_empty() {
@@ -72,7 +72,7 @@ impl Queue {
         let numbers = format!("--jobs={}", numbers.join(","));
         let options = |options: &[&str]| options.iter().map(|&option| option.to_owned()).collect::<Vec<_>>();
         let mut notes = Vec::new();
-        let queued = options(&["--noheader", "--array", "--states=all", "--format=%i|%T|%r|%N", &numbers]);
+        let queued = options(&["--noheader", "--array", "--states=all", "--format=%i|%T|%r|%N", numbers.as_str()]);
         let mut said = match ask("squeue", &queued) {
             Ok(text) => squeue(&text),
             // It has forgotten all of them.
@@ -87,7 +87,8 @@ impl Queue {
             }
         };
         if jobs.iter().flat_map(|submitted| submitted.tasks()).any(|(_, task)| !said.contains_key(&task)) {
-            let ended = ["--noheader", "--parsable2", "--allocations", "--format=JobID,State,NodeList", &numbers];
+            let ended =
+                ["--noheader", "--parsable2", "--allocations", "--format=JobID,State,NodeList", numbers.as_str()];
             for (task, outcome) in ask("sacct", &options(&ended)).map(|text| sacct(&text)).unwrap_or_default() {
                 said.entry(task).or_insert(outcome);
             }
@@ -146,7 +147,7 @@ fn squeue(text: &str) -> Said {
     text.lines().filter_map(task).collect()
 }
 
-/// Lines `17_3|CANCELLED by 1000|node1`; those of tasks that have not begun, `17_[4-9]|PENDING|`, are for squeue to say.
+/// Lines `17_3|CANCELLED by 1000|node1`; those of tasks that have not begun, `17_[4-9]|PENDING|`, are for squeue.
 fn sacct(text: &str) -> Said {
     let task = |line: &str| {
         let mut fields = line.splitn(3, '|');
@@ -167,10 +168,7 @@ mod tests {
         Submission {
             folder: PathBuf::from("slurm"),
             cells: cells.iter().map(|&cell| cell.to_owned()).collect(),
-            jobs: jobs
-                .iter()
-                .map(|&(job, first, count)| Submitted { job: job.to_owned(), first, count })
-                .collect(),
+            jobs: jobs.iter().map(|&(job, first, count)| Submitted { job: job.to_owned(), first, count }).collect(),
         }
     }
 
@@ -181,7 +179,8 @@ mod tests {
         assert_eq!(said["17_0"], (Stage::Runs, "on n[1-2]".to_owned()));
         assert_eq!(said["17_1"], (Stage::Waits, "JobArrayTaskLimit".to_owned()));
         assert_eq!(said["18_0"], (Stage::Failed, "TIMEOUT".to_owned()));
-        let said = sacct("17_0|COMPLETED|n1\n17_1|CANCELLED by 1000|n1\n17_[2-9%3]|PENDING|None assigned\n17_10|RUNNING|n2\n");
+        let said =
+            sacct("17_0|COMPLETED|n1\n17_1|CANCELLED by 1000|n1\n17_[2-9%3]|PENDING|None assigned\n17_10|RUNNING|n2\n");
         assert_eq!(said.len(), 3);
         assert_eq!(said["17_0"].0, Stage::Ended);
         assert_eq!(said["17_1"], (Stage::TakenBack, "CANCELLED".to_owned()));
@@ -194,7 +193,9 @@ mod tests {
             submission(&["a", "b", "c", "d"], &[("1", 0, 1), ("2", 1, 3)]),
             submission(&["b", "c", "d"], &[("3", 0, 3)]),
         ];
-        let said = squeue("1_0|COMPLETED|None|n\n2_0|RUNNING|None|n\n2_1|FAILED|None|n\n3_0|FAILED|None|n\n3_1|PENDING|Priority|\n");
+        let said = squeue(
+            "1_0|COMPLETED|None|n\n2_0|RUNNING|None|n\n2_1|FAILED|None|n\n3_0|FAILED|None|n\n3_1|PENDING|Priority|\n",
+        );
         let queue = Queue { tasks: latest(&submissions, &said), notes: Vec::new() };
         let name = |cell: &str| queue.task(cell).map(|task| task.name.as_str());
         assert_eq!([name("a"), name("b"), name("c"), name("d")], [Some("1_0"), Some("2_0"), Some("3_1"), None]);

@@ -71,11 +71,9 @@ impl Resources {
         if let Some((key, _)) = self.texts().into_iter().find(|(_, text)| text.is_some_and(is_no_value)) {
             return Some(format!("`study.slurm.{key}` is empty or not one line: write it as sbatch takes it"));
         }
-        for (key, count) in [
-            ("cpus_per_task", self.cpus_per_task),
-            ("throttle", self.throttle),
-            ("notice", Some(self.notice)),
-        ] {
+        for (key, count) in
+            [("cpus_per_task", self.cpus_per_task), ("throttle", self.throttle), ("notice", Some(self.notice))]
+        {
             if count == Some(0) {
                 return Some(format!("`study.slurm.{key}`: 0 is not valid: write at least 1"));
             }
@@ -129,7 +127,7 @@ mod tests {
     fn every_key_becomes_one_option() {
         let resources = read(
             "partition = 'gpu'\naccount = 'a b'\nqos = 'long'\ntime = '02:00:00'\nmem = '8G'\ngres = 'gpu:1'\n\
-             constraint = 'a&b'\ncpus_per_task = 4\nextra = ['--nice=10', '--exclude=n[1-2]']\nsetup = ['module load x']",
+             constraint = 'a&b'\ncpus_per_task = 4\nextra = ['--nice=10', '--exclude=n[1-2]']\nsetup = ['module load']",
         );
         assert_eq!(resources.fault(), None);
         assert_eq!(

@@ -132,7 +132,7 @@ fn existing(path: &Path) -> Result<Option<String>, RecordError> {
 fn numbers(root: &Path) -> Result<Vec<u64>, RecordError> {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => return Ok(Vec::new()),
         Err(error) => return Err(RecordError::io("list", root)(error)),
     };
     let mut numbers: Vec<u64> =

@@ -28,7 +28,7 @@ if [ -n "$near" ] && [ "$code" -ne 0 ]; then
         echo "task.sh: the time limit is near: the task is put back, and goes on from its checkpoint" >&2
         scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"
     else
-        echo "task.sh: the time limit is near, after $lives times of putting back: study.slurm.time is too short" >&2
+        echo "task.sh: the time limit is near, and the task was put back $lives times: raise study.slurm.time" >&2
     fi
 fi
 exit "$code"

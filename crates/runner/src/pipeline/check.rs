@@ -48,9 +48,14 @@ pub(super) fn check_images(context: &Context, config: &RunConfig, network: &Netw
             let built = context.registry.losses.build(&loss.kind, loss.options.clone());
             built.map_err(|error| error.within("distill.loss"))?;
         }
-        for generator in [&distill.generator, &distill.range_warmup.generator].into_iter().flatten() {
+        let places = [
+            ("distill.generator", &distill.generator),
+            ("distill.range_warmup.generator", &distill.range_warmup.generator),
+        ];
+        for (place, generator) in places {
+            let Some(generator) = generator else { continue };
             let built = context.registry.generators.build(&generator.kind, generator.options.clone());
-            built.map_err(|error| error.within("distill.generator"))?;
+            built.map_err(|error| error.within(place))?;
         }
         for augmentation in &distill.augmentation {
             let built = context.registry.augmentations.build(&augmentation.kind, augmentation.options.clone());

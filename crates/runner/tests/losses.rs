@@ -23,8 +23,11 @@ const ALONE_TO_NO_END: [(&str, &str); 3] = [
 ];
 
 /// Losses that need gentler steps than the others: name, learning rate, own keys.
-const GENTLE: [(&str, f64, &str); 3] =
-    [("attention", 5e-5, ""), ("activation-kl", 5e-5, ""), ("masked-patch", 5e-5, "target = 'logits'\nshare = 0.1\n")];
+const GENTLE: [(&str, f64, &str); 3] = [
+    ("attention", 5e-5, "map = 'channel'\n"),
+    ("activation-kl", 5e-5, ""),
+    ("masked-patch", 5e-5, "target = 'logits'\nshare = 0.1\n"),
+];
 
 /// The shipped teacher of shapes10, and test images of the set in its normalised space.
 fn teacher_and_images(registry: &Registry) -> (Network, ImageSet) {

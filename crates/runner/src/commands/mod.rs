@@ -28,7 +28,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -122,10 +122,14 @@ fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -
         }
     };
     let file = tracing_subscriber::fmt::layer().with_writer(RunLogWriter).with_ansi(false).with_target(false);
+    // tiny_skia warns of lines without length, which it rightly leaves out.
     let screen = tracing_subscriber::fmt::layer().with_writer(std::io::stderr).without_time().with_target(false);
     let _ = tracing_subscriber::registry()
         .with(file.with_filter(LevelFilter::INFO))
-        .with(screen.with_filter(LevelFilter::WARN))
+        .with(
+            screen
+                .with_filter(Targets::new().with_default(LevelFilter::WARN).with_target("tiny_skia", LevelFilter::OFF)),
+        )
         .try_init();
     let result = match cli.command {
         Command::Exp(args) => exp::exp(registry, &args),

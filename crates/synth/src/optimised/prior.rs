@@ -61,7 +61,7 @@ pub(crate) fn image_norm(images: Tensor<4>) -> Tensor<1> {
 /// Distance of the images to their blurred selves: mean over all values of `(x - G x)^2`, see [`gaussian_blur`].
 ///
 /// # Source
-/// Haroush et al., The Knowledge Within, CVPR 2020 (methods.md A.2 [mem]).
+/// Haroush et al., The Knowledge Within, CVPR 2020 (methods.md A.2 \[mem\]).
 pub(crate) fn smoothness(images: Tensor<4>, kernel: usize, sigma: f64) -> Tensor<1> {
     (images.clone() - gaussian_blur(images, kernel, sigma)).square().mean()
 }

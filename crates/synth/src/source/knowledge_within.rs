@@ -112,7 +112,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
 /// images: `[count, channel, height, width]` of the teacher's input, in its normalised space. The labels are y.
 /// # Source
 /// Haroush et al., "The Knowledge Within: Methods for Data-Free Model Compression", CVPR 2020, the inception scheme
-/// with the batch-norm statistics loss, <https://arxiv.org/abs/1912.01274> (methods.md A.2 [mem]).
+/// with the batch-norm statistics loss, <https://arxiv.org/abs/1912.01274> (methods.md A.2 \[mem\]).
 /// # Differences from the source
 /// The source also draws the statistics that a batch is to have anew for each batch; here they are always the
 /// remembered ones. Weights, window, cut-out, iterations and learning rate are this project's.

@@ -10,42 +10,18 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::thread::sleep;
 use std::time::Duration;
 
-use common::{Bench, text};
+use common::{Bench, study, text};
 
-const STUDY: &str = r#"
-[study]
-summary = "a small study"
-base = "base/small.toml"
-protocols = ["gdfq"]
-bits = ["w4a4"]
-methods = ["zeroq", "zeroq-kd"]
-seeds = [1, 2]
-
-[study.slurm]
-partition = "gpu"
-time = "1:00:00"
-extra = ["--nice=10"]
-setup = ["echo the module is loaded"]
-
-[methods.zeroq.images]
-count = 8
-batch = 8
-iterations = 5
-
-[methods.zeroq-kd.images]
-count = 8
-batch = 8
-iterations = 5
-
-[methods.zeroq-kd.distill]
-epochs = 2
-batch = 4
-lr = 1e-3
-log_every = 1
-"#;
+/// The small study with what it asks of a cluster.
+static STUDY: LazyLock<String> = LazyLock::new(|| {
+    let slurm = "\n[study.slurm]\npartition = \"gpu\"\ntime = \"1:00:00\"\nextra = [\"--nice=10\"]\n\
+                 setup = [\"echo the module is loaded\"]\n";
+    study::STUDY.replace("baseline = \"zeroq\"\n", slurm)
+});
 
 /// A results folder that a shell must not read as anything but a name.
 const OUT: &str = "by 'slurm' $(touch read) %A";
@@ -83,16 +59,9 @@ struct Cluster {
 }
 
 impl Cluster {
-    fn new(study: &str) -> Self {
-        let bench = Bench::new();
+    fn new(file: &str) -> Self {
+        let bench = study::bench(file);
         let root = bench.folder.path();
-        let mut base: toml::Table = fs::read_to_string(root.join("configs/small.toml")).unwrap().parse().unwrap();
-        base.remove("experiment");
-        base.remove("methods");
-        fs::create_dir_all(root.join("configs/base")).unwrap();
-        fs::write(root.join("configs/base/small.toml"), toml::to_string(&base).unwrap()).unwrap();
-        fs::create_dir_all(root.join("experiments/small")).unwrap();
-        fs::write(root.join("experiments/small/study.toml"), study).unwrap();
         let bin = root.join("bin");
         fs::create_dir(&bin).unwrap();
         for (name, script) in [("sbatch", SBATCH), ("squeue", SQUEUE), ("sacct", SACCT), ("scontrol", SCONTROL)] {
@@ -175,7 +144,7 @@ impl Cluster {
 
 #[test]
 fn tasks_give_the_rows_of_the_study_and_collecting_gives_them_again() {
-    let cluster = Cluster::new(STUDY);
+    let cluster = Cluster::new(&STUDY);
     assert_eq!(text(&cluster.study(&["--out", "here"])).0, Some(0));
     let here = cluster.rows();
     fs::remove_file(cluster.ledger()).unwrap();
@@ -245,7 +214,7 @@ fn tasks_give_the_rows_of_the_study_and_collecting_gives_them_again() {
 
 #[test]
 fn what_slurm_has_is_not_submitted_again() {
-    let cluster = Cluster::new(STUDY);
+    let cluster = Cluster::new(&STUDY);
     assert_eq!(text(&cluster.launch()).0, Some(0));
     cluster.says("queue", "1_0|RUNNING|None|n\n1_1|FAILED|None|n\n2_0|PENDING|Dependency|\n2_1|PENDING|Dependency|\n");
     let (code, _, stderr) = text(&cluster.launch());
@@ -287,7 +256,7 @@ fn before_its_time_limit_a_task_keeps_a_checkpoint_and_is_put_back() {
 
 #[test]
 fn a_dry_run_shows_everything_and_writes_nothing() {
-    let cluster = Cluster::new(STUDY);
+    let cluster = Cluster::new(&STUDY);
     let arguments = ["--launcher", "slurm", "--dry-run", "--out", OUT, "--fresh", "--only", "seed=1"];
     let (code, stdout, stderr) = text(&cluster.study(&arguments));
     assert_eq!(code, Some(0), "{stderr}");
@@ -303,7 +272,7 @@ fn a_dry_run_shows_everything_and_writes_nothing() {
 
 #[test]
 fn what_keeps_a_study_from_slurm_is_said_with_exit_code_2() {
-    let cluster = Cluster::new(STUDY);
+    let cluster = Cluster::new(&STUDY);
     let says = |output: Output, words: &[&str]| {
         let (code, stdout, stderr) = text(&output);
         assert_eq!(code, Some(2), "{stdout}{stderr}");

@@ -1,9 +1,8 @@
 //! Fake quantization that lets some activations pass.
 
-use blindfold_quant::{FakeQuantTap, QuantizedNetwork, Target};
+use blindfold_quant::{Dropout, FakeQuantTap, QuantizedNetwork, Target};
 use blindfold_zoo::{BatchNorm2d, Site, Stream, Tap};
-use burn::tensor::{Bool, Device, Tensor, TensorData};
-use rand::Rng;
+use burn::tensor::Tensor;
 
 /// The student's fake quantization, in which each value of an activation passes unquantized with a probability.
 ///
@@ -20,23 +19,13 @@ use rand::Rng;
 pub(super) struct DroppingTap<'a> {
     student: &'a QuantizedNetwork,
     quantization: FakeQuantTap<'a>,
-    dropping: Option<Dropping>,
-}
-
-/// Draws on the host, so that the masks are the same on every device.
-#[derive(Debug)]
-struct Dropping {
-    random: Stream,
-    /// The probability in 65536ths.
-    threshold: u64,
+    dropping: Option<Dropout<Stream>>,
 }
 
 impl<'a> DroppingTap<'a> {
-    /// Nothing is dropped for a probability of 0; `random` gives the stream otherwise.
-    pub(super) fn new(student: &'a QuantizedNetwork, probability: f64, random: impl FnOnce() -> Stream) -> Self {
-        let dropping = (probability > 0.0)
-            .then(|| Dropping { random: random(), threshold: (probability * 65536.0).round() as u64 });
-        Self { student, quantization: student.tap(), dropping }
+    /// Nothing is dropped for a probability of 0.
+    pub(super) fn new(student: &'a QuantizedNetwork, probability: f64, random: Stream) -> Self {
+        Self { student, quantization: student.tap(), dropping: Dropout::new(random, probability) }
     }
 
     /// The first fault of the quantization, if any.
@@ -46,20 +35,6 @@ impl<'a> DroppingTap<'a> {
 
     fn quantizes(&self, name: &str) -> bool {
         self.student.is_calibrated() && self.student.plan.activation(name).is_some_and(Target::is_quantized)
-    }
-}
-
-impl Dropping {
-    /// True for what is dropped.
-    fn mask(&mut self, shape: [usize; 4], device: &Device) -> Tensor<4, Bool> {
-        let count = shape.iter().product();
-        let mut mask = Vec::with_capacity(count + 3);
-        while mask.len() < count {
-            let bits = self.random.next_u64();
-            mask.extend([0, 16, 32, 48].map(|shift| (bits >> shift) & 0xffff < self.threshold));
-        }
-        mask.truncate(count);
-        Tensor::from_data(TensorData::new(mask, shape), device)
     }
 }
 
@@ -92,6 +67,7 @@ impl Tap for DroppingTap<'_> {
 mod tests {
     use blindfold_quant::{Families, Plan, QuantConfig};
     use blindfold_zoo::{FeatureTap, Taps, stream};
+    use burn::tensor::Device;
 
     use super::*;
     use crate::reference::floats;
@@ -105,7 +81,7 @@ mod tests {
 
     /// Outputs of the first ReLU, the first site, for a probability: everything before it is in floating point.
     fn first_site(student: &QuantizedNetwork, probability: f64, seed: u64) -> Vec<f32> {
-        let mut quantization = DroppingTap::new(student, probability, || stream(seed, "test"));
+        let mut quantization = DroppingTap::new(student, probability, stream(seed, "test"));
         let mut features = FeatureTap::new(["relu1".to_owned()]);
         let images = noise(16, 2).tensor(0..16, &Device::flex());
         student.network.run(images, &mut Taps(vec![&mut quantization, &mut features]));
@@ -142,7 +118,7 @@ mod tests {
     fn gradients_flow_through_both_kinds_of_values() {
         let student = student();
         let images = noise(4, 2).tensor(0..4, &Device::flex()).autodiff().require_grad();
-        let mut tap = DroppingTap::new(&student, 0.5, || stream(1, "test"));
+        let mut tap = DroppingTap::new(&student, 0.5, stream(1, "test"));
         let logits = student.network.run(images.clone(), &mut tap);
         let gradients = logits.sum().backward();
         assert!(floats(images.grad(&gradients).unwrap()).iter().any(|value| *value != 0.0));

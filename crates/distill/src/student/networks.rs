@@ -70,7 +70,7 @@ impl<'a> Networks<'a> {
     pub(super) fn student(&self, images: Tensor<4>, nodes: &[String], purpose: &str) -> StudentRun {
         self.count(&images);
         let Mode { batch_norm, drop, seed, step } = self.mode;
-        let random = || stream(seed, &format!("activation drop/{step}/{purpose}"));
+        let random = stream(seed, &format!("activation drop/{step}/{purpose}"));
         let mut quantization = DroppingTap::new(self.student, drop, random);
         let mut features = FeatureTap::new(nodes.iter().cloned());
         let mut statistics = (batch_norm == BatchNorms::TrainedStatistics).then(BatchStatistics::default);

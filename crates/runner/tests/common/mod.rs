@@ -1,6 +1,8 @@
 //! A small project of its own in a temporary folder: one experiment on a small random network.
 #![allow(dead_code)] // Each test file uses a part of it.
 
+pub mod study;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

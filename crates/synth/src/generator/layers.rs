@@ -39,7 +39,7 @@ pub(super) fn graph(
     let [colours, height, width] = image;
     let (rows, columns) = (height / 4, width / 4);
     let [wide, _, narrow] = inner_channels(settings);
-    let mut draft = Draft { graph: NetworkBuilder::new(device, 0), device, random };
+    let mut draft = Draft::new(device, random);
     draft.linear("linear", wide * rows * columns, latent);
     draft.op("unflatten", Op::Unflatten { channels: wide, height: rows, width: columns });
     draft.norm(INNER_NORMS[0], wide, OUTER_EPSILON);
@@ -55,36 +55,41 @@ pub(super) fn graph(
     draft.graph.finish("generator", [latent, 1, 1], colours * height * width)
 }
 
-/// A chain of layers under construction.
-struct Draft<'a> {
-    graph: NetworkBuilder<'a>,
+/// A chain of layers under construction. Weights and biases start as PyTorch's do by default.
+pub(crate) struct Draft<'a> {
+    pub(crate) graph: NetworkBuilder<'a>,
     device: &'a Device,
     random: &'a mut Stream,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    /// The input alone.
+    pub(crate) fn new(device: &'a Device, random: &'a mut Stream) -> Self {
+        Self { graph: NetworkBuilder::new(device, 0), device, random }
+    }
+
     fn push(&mut self, name: &str, layer: Layer) {
         let last = self.graph.last();
         self.graph.push(name, &[last], layer);
     }
 
-    fn op(&mut self, name: &str, op: Op) {
+    pub(crate) fn op(&mut self, name: &str, op: Op) {
         self.push(name, Layer::stateless(op));
     }
 
-    fn linear(&mut self, name: &str, out: usize, features: usize) {
+    pub(crate) fn linear(&mut self, name: &str, out: usize, features: usize) {
         let weight = self.uniform(vec![out, features], features);
         let bias = self.uniform(vec![out], features);
         self.push(name, Layer::Linear(Linear::new(name, weight, Some(bias), self.device)));
     }
 
-    fn convolution(&mut self, name: &str, out: usize, channels: usize) {
+    pub(crate) fn convolution(&mut self, name: &str, out: usize, channels: usize) {
         let weight = self.uniform(vec![out, channels, 3, 3], 9 * channels);
         let bias = self.uniform(vec![out], 9 * channels);
         self.push(name, Layer::Conv2d(Conv2d::new(name, weight, Some(bias), [1; 2], [1; 2], 1, self.device)));
     }
 
-    fn norm(&mut self, name: &str, channels: usize, epsilon: f64) {
+    pub(crate) fn norm(&mut self, name: &str, channels: usize, epsilon: f64) {
         let state = [1.0, 0.0, 0.0, 1.0].map(|value: f32| TensorData::new(vec![value; channels], [channels]));
         self.push(name, Layer::BatchNorm2d(BatchNorm2d::new(name, state, epsilon, self.device)));
     }

@@ -13,7 +13,7 @@ mod checkpoint;
 mod choi_akd;
 mod gdfq;
 mod latents;
-mod layers;
+pub(crate) mod layers;
 mod network;
 mod qimera;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use super::prior::cross_entropy;
-use super::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, optimise};
+use super::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View};
 use crate::bn::{ObservedNetwork, Sampling};
 use crate::error::SynthError;
 use crate::images::ImageSet;
@@ -23,7 +23,7 @@ use crate::plateau::PlateauConfig;
 use crate::source::Request;
 
 pub(crate) use groups::{Groups, layered_distance};
-pub(crate) use stage::Stage;
+pub(crate) use stage::optimise_part;
 
 /// The `centres` table: how the image that stands for each class is made.
 ///
@@ -125,7 +125,7 @@ impl ClassCentresConfig {
 /// their number.
 ///
 /// # Errors
-/// As [`optimise`].
+/// As [`optimise_part`].
 pub(crate) fn class_centres(
     config: &ClassCentresConfig,
     request: &mut Request<'_>,
@@ -140,15 +140,8 @@ pub(crate) fn class_centres(
         labels: LabelRule::Balanced,
         keep_best: false,
     };
-    let mut stage = Stage { progress: &mut *request.progress, prefix: "centres_", before: 0, total };
-    let own = Request {
-        teacher: request.teacher,
-        normalization: request.normalization,
-        seed: stream(request.seed, "class centres").random::<u64>(),
-        real: None,
-        progress: &mut stage,
-    };
-    in_class_order(optimise(&mut Centres { config }, plan, own)?)
+    let seed = stream(request.seed, "class centres").random::<u64>();
+    in_class_order(optimise_part(&mut Centres { config }, plan, request, seed, ("centres_", 0, total))?)
 }
 
 fn in_class_order(images: ImageSet) -> Result<ImageSet, SynthError> {

@@ -12,9 +12,9 @@ use crate::bn::{ObservedNetwork, Sampling, Statistics};
 use crate::error::SynthError;
 use crate::images::ImageSet;
 use crate::optimised::class_centres::{
-    ClassCentresConfig, Groups, OF_BATCH, Stage, class_centres, layered_distance, moments_of,
+    ClassCentresConfig, Groups, OF_BATCH, class_centres, layered_distance, moments_of, optimise_part,
 };
-use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, optimise};
+use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View};
 use crate::optimizer::OptimizerConfig;
 use crate::plateau::PlateauConfig;
 
@@ -157,15 +157,8 @@ impl ImageSource for Synq {
             labels: config.labels,
             keep_best: false,
         };
-        let mut stage = Stage { progress: request.progress, prefix: "", before, total };
-        let own = Request {
-            teacher: request.teacher,
-            normalization: request.normalization,
-            seed: request.seed,
-            real: None,
-            progress: &mut stage,
-        };
-        optimise(&mut Calibrated { config, crop: self.crop, goal }, plan, own)
+        let seed = request.seed;
+        optimise_part(&mut Calibrated { config, crop: self.crop, goal }, plan, &mut request, seed, ("", before, total))
     }
 }
 

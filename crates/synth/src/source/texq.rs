@@ -13,10 +13,10 @@ use crate::bn::{ObservedNetwork, Sampling};
 use crate::error::SynthError;
 use crate::images::ImageSet;
 use crate::optimised::class_centres::{
-    ClassCentresConfig, Groups, PER_IMAGE, Stage, class_centres, layered_distance, moments_of,
+    ClassCentresConfig, Groups, PER_IMAGE, class_centres, layered_distance, moments_of, optimise_part,
 };
 use crate::optimised::prior::cross_entropy;
-use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, optimise};
+use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View};
 use crate::optimizer::OptimizerConfig;
 use crate::plateau::PlateauConfig;
 
@@ -138,15 +138,8 @@ impl ImageSource for Texq {
             labels: config.labels,
             keep_best: false,
         };
-        let mut stage = Stage { progress: request.progress, prefix: "", before, total };
-        let own = Request {
-            teacher: request.teacher,
-            normalization: request.normalization,
-            seed: request.seed,
-            real: None,
-            progress: &mut stage,
-        };
-        optimise(&mut Calibrated { config, centres }, plan, own)
+        let seed = request.seed;
+        optimise_part(&mut Calibrated { config, centres }, plan, &mut request, seed, ("", before, total))
     }
 }
 

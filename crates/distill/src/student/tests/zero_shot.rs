@@ -66,6 +66,28 @@ fn trainings_with_all_that_zero_shot_methods_ask_for_resume_to_the_bit() {
 }
 
 #[test]
+fn images_asked_for_midway_leave_the_training_as_it_was() {
+    let config = format!(
+        "epochs = 2\niterations_per_epoch = 3\nbatch = 8\nlr = 0.01\ngenerator = {GDFQ}\n\
+         range_warmup = {{ iterations = 2 }}\n{KL}"
+    );
+    let (mut asked, mut left_alone) =
+        (trainer(W4A4, noise(8, 1), &config, 9).unwrap(), trainer(W4A4, noise(8, 1), &config, 9).unwrap());
+    for steps in [1, 3, 4] {
+        run(&mut asked, steps);
+        run(&mut left_alone, steps);
+        let made = asked.generated(20).unwrap().unwrap();
+        assert_eq!((made.len(), made.shape), (24, asked.student().unwrap().network.input_shape()));
+        assert_eq!(made.labels.as_ref().map(Vec::len), Some(24));
+        assert_eq!(asked.passes(), left_alone.passes());
+    }
+    assert!(asked.is_done() && left_alone.is_done());
+    assert_same_bits(&parameters(&asked), &parameters(&left_alone));
+    let mut stored = trainer(W4A4, noise(32, 1), &format!("batch = 8\n{KL}"), 9).unwrap();
+    assert!(stored.generated(20).unwrap().is_none());
+}
+
+#[test]
 fn the_range_warmup_moves_the_generator_and_the_ranges_and_nothing_else() {
     let own = format!("batch = 16\nrange_warmup = {{ iterations = 4, batch = 8, generator = {GDFQ} }}\n{KL}");
     let shared =

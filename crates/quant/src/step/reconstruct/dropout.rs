@@ -1,25 +1,25 @@
-//! Which values pass unquantized while a unit is fitted.
+//! Which values pass unquantized while a network is fitted.
 
-use blindfold_zoo::Stream;
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use rand::Rng;
 
 /// Draws masks that are true with a probability, value by value, on the host, so that they are the same on every
 /// device.
-pub(super) struct Dropout<'a> {
-    random: &'a mut Stream,
+#[derive(Debug)]
+pub struct Dropout<R> {
+    random: R,
     /// The probability in 65536ths.
     threshold: u64,
 }
 
-impl<'a> Dropout<'a> {
+impl<R: Rng> Dropout<R> {
     /// Draws from a stream; none for a probability of 0.
-    pub(super) fn new(random: &'a mut Stream, probability: f64) -> Option<Self> {
+    pub fn new(random: R, probability: f64) -> Option<Self> {
         (probability > 0.0).then(|| Self { random, threshold: (probability * 65536.0).round() as u64 })
     }
 
     /// True for what is dropped.
-    pub(super) fn mask(&mut self, shape: [usize; 4], device: &Device) -> Tensor<4, Bool> {
+    pub fn mask(&mut self, shape: [usize; 4], device: &Device) -> Tensor<4, Bool> {
         let count = shape.iter().product();
         let mut mask = Vec::with_capacity(count + 3);
         while mask.len() < count {

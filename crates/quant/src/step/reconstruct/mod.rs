@@ -37,6 +37,7 @@ pub use activation_steps::{ActivationSteps, ActivationStepsConfig};
 pub use adaround::{AdaRound, AdaRoundConfig};
 pub use admm::{Admm, AdmmConfig};
 pub use brecq::{Brecq, BrecqConfig};
+pub use dropout::Dropout;
 pub use genie_m::{GenieM, GenieMConfig};
 pub use pd_quant::{PdQuant, PdQuantConfig};
 pub use qdrop::{QDrop, QDropConfig};

@@ -93,7 +93,7 @@ impl<'a> Learned<'a> {
         let mut features = FeatureTap::new(prediction.iter().flat_map(|outlook| outlook.names()));
         let output = {
             let steps = self.steps.iter().zip(step_leaves.iter().cloned()).collect();
-            let mut soft = SoftTap::new(task.student, tensors, steps, Dropout::new(random, settings.drop));
+            let mut soft = SoftTap::new(task.student, tensors, steps, Dropout::new(&mut *random, settings.drop));
             let mut taps = Taps(vec![&mut soft, &mut features]);
             task.student.network.run_stretch(task.unit.nodes.clone(), inputs, &mut taps)
         };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use blindfold_zoo::{Site, Tap};
+use blindfold_zoo::{Site, Stream, Tap};
 use burn::tensor::Tensor;
 
 use super::dropout::Dropout;
@@ -15,7 +15,7 @@ pub(super) struct SoftTap<'a> {
     quantization: FakeQuantTap<'a>,
     weights: BTreeMap<String, Tensor<4>>,
     steps: Vec<(&'a LearnedStep, Tensor<4>)>,
-    dropout: Option<Dropout<'a>>,
+    dropout: Option<Dropout<&'a mut Stream>>,
 }
 
 impl<'a> SoftTap<'a> {
@@ -25,7 +25,7 @@ impl<'a> SoftTap<'a> {
         student: &'a QuantizedNetwork,
         weights: BTreeMap<String, Tensor<4>>,
         steps: Vec<(&'a LearnedStep, Tensor<4>)>,
-        dropout: Option<Dropout<'a>>,
+        dropout: Option<Dropout<&'a mut Stream>>,
     ) -> Self {
         Self { student, quantization: student.tap(), weights, steps, dropout }
     }

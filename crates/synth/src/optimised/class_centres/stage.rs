@@ -1,6 +1,10 @@
 //! The progress of one part of a synthesis that has several.
 
+use crate::error::SynthError;
+use crate::images::ImageSet;
+use crate::optimised::{Plan, Recipe, optimise};
 use crate::progress::{Progress, Step};
+use crate::source::Request;
 
 /// Counts the iterations of a part on from those before it, and puts a prefix before the names of its values.
 pub(crate) struct Stage<'a> {
@@ -25,4 +29,21 @@ impl Progress for Stage<'_> {
     fn cancelled(&self) -> bool {
         self.progress.cancelled()
     }
+}
+
+/// [`optimise`] as one part of a synthesis: `prefix` stands before the names of its values, `before` iterations were made
+/// by other parts, and all parts together make `total`.
+///
+/// # Errors
+/// As [`optimise`].
+pub(crate) fn optimise_part(
+    recipe: &mut dyn Recipe,
+    plan: Plan<'_>,
+    request: &mut Request<'_>,
+    seed: u64,
+    (prefix, before, total): (&'static str, usize, usize),
+) -> Result<ImageSet, SynthError> {
+    let mut stage = Stage { progress: &mut *request.progress, prefix, before, total };
+    let Request { teacher, normalization, .. } = *request;
+    optimise(recipe, plan, Request { teacher, normalization, seed, real: None, progress: &mut stage })
 }

@@ -69,7 +69,7 @@ fn stages_count_on() {
     let mut heard = Heard::default();
     let config = ClassCentresConfig { iterations: 2, ..ClassCentresConfig::default() };
     make(&easy_teacher(), &config, 3, &mut heard);
-    let mut stage = Stage { progress: &mut heard, prefix: "", before: 2, total: 100 };
+    let mut stage = super::stage::Stage { progress: &mut heard, prefix: "", before: 2, total: 100 };
     stage.step(Step { iteration: 1, total: 98, scalars: &[("loss", 1.0)] });
     assert!(!stage.cancelled());
     let expected = [(1, "centres_loss"), (2, "centres_loss"), (3, "loss")];

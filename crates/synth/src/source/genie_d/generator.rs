@@ -1,11 +1,11 @@
 //! The generator that draws one batch, and is thrown away with it.
 
-use blindfold_zoo::{BatchNorm2d, BatchStatistics, Conv2d, Layer, Linear, Network, NetworkBuilder, Op, Stream};
+use blindfold_zoo::{BatchStatistics, Layer, Network, Op, Stream};
 use burn::optim::{GradientsParams, ModuleOptimizer};
-use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use rand::RngExt;
+use burn::tensor::{Device, Gradients, Tensor};
 
 use super::GenieDConfig;
+use crate::generator::layers::Draft;
 
 /// The batch norm that gives the images, without scale and shift of its own.
 const LAST_NORM: &str = "norm2";
@@ -57,62 +57,20 @@ fn graph(config: &GenieDConfig, image: [usize; 3], device: &Device, random: &mut
     let [colours, height, width] = image;
     let (rows, columns) = (height / 4, width / 4);
     let (wide, narrow) = (config.channels, config.channels / 2);
-    let mut draft = Draft { graph: NetworkBuilder::new(device, 0), device, random, epsilon: config.norm_epsilon };
+    let epsilon = config.norm_epsilon;
+    let mut draft = Draft::new(device, random);
     draft.linear("linear", wide * rows * columns, config.latent);
     draft.op("unflatten", Op::Unflatten { channels: wide, height: rows, width: columns });
-    draft.norm("norm0", wide);
+    draft.norm("norm0", wide, epsilon);
     draft.op("up1", Op::Upsample { factor: 2 });
     draft.convolution("conv1", narrow, wide);
-    draft.norm("norm1", narrow);
+    draft.norm("norm1", narrow, epsilon);
     draft.op("act1", Op::LeakyRelu { slope: config.slope });
     draft.op("up2", Op::Upsample { factor: 2 });
     draft.convolution("conv2", colours, narrow);
     draft.op("tanh", Op::Tanh);
-    draft.norm(LAST_NORM, colours);
+    draft.norm(LAST_NORM, colours, epsilon);
     draft.graph.finish("genie-generator", [config.latent, 1, 1], colours * height * width)
-}
-
-/// A chain of layers under construction.
-struct Draft<'a> {
-    graph: NetworkBuilder<'a>,
-    device: &'a Device,
-    random: &'a mut Stream,
-    epsilon: f64,
-}
-
-impl Draft<'_> {
-    fn push(&mut self, name: &str, layer: Layer) {
-        let last = self.graph.last();
-        self.graph.push(name, &[last], layer);
-    }
-
-    fn op(&mut self, name: &str, op: Op) {
-        self.push(name, Layer::stateless(op));
-    }
-
-    fn linear(&mut self, name: &str, out: usize, features: usize) {
-        let weight = self.uniform(vec![out, features], features);
-        let bias = self.uniform(vec![out], features);
-        self.push(name, Layer::Linear(Linear::new(name, weight, Some(bias), self.device)));
-    }
-
-    fn convolution(&mut self, name: &str, out: usize, channels: usize) {
-        let weight = self.uniform(vec![out, channels, 3, 3], 9 * channels);
-        let bias = self.uniform(vec![out], 9 * channels);
-        self.push(name, Layer::Conv2d(Conv2d::new(name, weight, Some(bias), [1; 2], [1; 2], 1, self.device)));
-    }
-
-    fn norm(&mut self, name: &str, channels: usize) {
-        let state = [1.0, 0.0, 0.0, 1.0].map(|value: f32| TensorData::new(vec![value; channels], [channels]));
-        self.push(name, Layer::BatchNorm2d(BatchNorm2d::new(name, state, self.epsilon, self.device)));
-    }
-
-    fn uniform(&mut self, shape: Vec<usize>, inputs: usize) -> TensorData {
-        let reach = 1.0 / (inputs as f32).sqrt();
-        let count: usize = shape.iter().product();
-        let values: Vec<f32> = (0..count).map(|_| self.random.random_range(-reach..reach)).collect();
-        TensorData::new(values, shape)
-    }
 }
 
 #[cfg(test)]

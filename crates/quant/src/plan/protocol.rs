@@ -17,10 +17,8 @@ pub enum Protocol {
     Gdfq,
     /// BRECQ, QDrop and their family: batch norms folded; first and last weights, the first layer's output and the last
     /// layer's input at 8 bits; activations at the inputs of convolutions and linear layers and at the sum of every
-    /// residual addition (after its ReLU where it has one). Images and logits stay in floating point.
-    ///
-    /// The last layer's input is quantized itself, after pooling, as an integer matrix product needs it; BRECQ's own code
-    /// quantizes what is pooled (which is at 8 bits here as well) and not the mean of it.
+    /// residual addition (after its ReLU where it has one). Images and logits stay in floating point. Of what is averaged
+    /// before a layer reads it, the average is left as it is and what it is taken of is quantized.
     Brecq,
 }
 
@@ -86,12 +84,7 @@ fn fused_sites(network: &Network) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
         if first != last {
             boundary.insert(fused_output(network, first));
         }
-        let mut place = source(network, network.node(last).inputs[0]);
-        boundary.extend(place);
-        while let Some(id) = place.filter(|&id| is_average(network, id)) {
-            place = source(network, network.node(id).inputs[0]);
-            boundary.extend(place.filter(|id| sites.contains(id)));
-        }
+        boundary.extend(source(network, network.node(last).inputs[0]));
     }
     sites.extend(boundary.iter().copied());
     sites.remove(&network.output());
@@ -99,7 +92,7 @@ fn fused_sites(network: &Network) -> (BTreeSet<NodeId>, BTreeSet<NodeId>) {
 }
 
 /// The node whose quantized output is what `id` outputs: `id` itself, or what stands before operations that only select
-/// values or pad with zeros. None for the images.
+/// values, pad with zeros or average. None for the images.
 fn source(network: &Network, mut id: NodeId) -> Option<NodeId> {
     loop {
         let node = network.node(id);
@@ -109,7 +102,9 @@ fn source(network: &Network, mut id: NodeId) -> Option<NodeId> {
         }
         match node.layer.op() {
             Some(Op::Input) => return None,
-            Some(Op::MaxPool { .. } | Op::Flatten | Op::PadShortcut { .. }) => id = node.inputs[0],
+            Some(
+                Op::MaxPool { .. } | Op::AvgPool { .. } | Op::GlobalAvgPool | Op::Flatten | Op::PadShortcut { .. },
+            ) => id = node.inputs[0],
             _ => return Some(id),
         }
     }
@@ -128,8 +123,4 @@ fn fused_output(network: &Network, mut id: NodeId) -> NodeId {
         id = reader;
     }
     id
-}
-
-fn is_average(network: &Network, id: NodeId) -> bool {
-    matches!(network.node(id).layer.op(), Some(Op::AvgPool { .. } | Op::GlobalAvgPool))
 }

@@ -23,6 +23,7 @@ mod loss;
 mod optimize;
 mod parameter;
 pub(super) mod pd_quant;
+mod placement;
 pub(super) mod qdrop;
 mod schedule;
 mod settings;

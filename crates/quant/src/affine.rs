@@ -32,10 +32,12 @@ pub struct Affine {
 /// `1.5 * 2^23`: adding and subtracting it leaves the nearest integer, halves to even, for magnitudes up to `2^22`.
 /// Unlike a call of `round` it is two additions, which compile to vector instructions on every processor.
 const ROUND: f32 = 12_582_912.0;
-const FAST_LIMIT: f32 = 2_097_152.0;
+/// Magnitudes from which on [`round_small`] is not used.
+pub(crate) const FAST_LIMIT: f32 = 2_097_152.0;
 
+/// The nearest integer, halves to even; 0 has no sign.
 #[inline(always)]
-fn round_small(x: f32) -> f32 {
+pub(crate) fn round_small(x: f32) -> f32 {
     (x + ROUND) - ROUND
 }
 

@@ -117,8 +117,8 @@ pub use ste::Ste;
 pub use step::{
     ActivationSteps, ActivationStepsConfig, AdaRound, AdaRoundConfig, Admm, AdmmConfig, BUILTIN as FITTING_STEPS,
     BatchNormRange, BatchNormRangeConfig, BatchNormReestimation, BatchNormReestimationConfig, BiasCorrection,
-    BiasCorrectionConfig, Brecq, BrecqConfig, CorrectionMode, DfMpc, DfMpcConfig, Dropout, FitProgress, FitRequest,
-    FittingStep, GenieM, GenieMConfig, Lapq, LapqConfig, MeasuredWith, PdQuant, PdQuantConfig, QDrop, QDropConfig,
-    SeqMse, SeqMseConfig, Silent, Squant, SquantConfig, Stage, StochasticRounding, StochasticRoundingConfig, Stretch,
-    WeightCorrection, WeightCorrectionConfig,
+    BiasCorrectionConfig, Brecq, BrecqConfig, CorrectionMode, DfMpc, DfMpcConfig, DistributionCorrectionConfig,
+    Dropout, FitProgress, FitRequest, FittingStep, GenieM, GenieMConfig, Lapq, LapqConfig, MeasuredWith, PdQuant,
+    PdQuantConfig, QDrop, QDropConfig, SeqMse, SeqMseConfig, Silent, Squant, SquantConfig, Stage, StochasticRounding,
+    StochasticRoundingConfig, Stretch, WeightCorrection, WeightCorrectionConfig,
 };

@@ -92,7 +92,7 @@ impl From<Moments> for ChannelMoments {
     fn from(moments: Moments) -> Self {
         let (mean, deviation) =
             moments.0.into_iter().map(|(mean, variance)| (mean as f32, variance.sqrt() as f32)).unzip();
-        Self { mean, deviation }
+        Self { mean, deviation, divisor: Vec::new() }
     }
 }
 

@@ -1,7 +1,9 @@
 //! The flex kernels against Burn's own operations, forward and backward.
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in the helpers beside them.
 
-use blindfold_zoo::ops::{can_scale_gradients, channel_affine, channel_moments, conv2d, scale_gradient, substitute};
+use blindfold_zoo::ops::{
+    can_scale_gradients, channel_affine, channel_moments, conv2d, scale_gradient, sloped, substitute,
+};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::RngExt;
@@ -124,6 +126,35 @@ fn a_substituted_value_has_the_gradient_of_what_it_stands_for() {
     assert_eq!(output.clone().inner().into_data().as_bytes(), value.into_data().as_bytes());
     let gradients = (output * cotangent.clone()).sum().backward();
     close(x.grad(&gradients).unwrap(), cotangent.inner(), "dx");
+}
+
+#[test]
+fn given_slopes_make_the_gradients_of_the_sum_of_products_to_the_bit() {
+    for shape in [[1, 1, 1, 1], [1, 5, 1, 1], [3, 1, 1, 7]] {
+        let (x, step) = (random([3, 5, 6, 7], "x").require_grad(), random(shape, "step").require_grad());
+        let [value, slope, step_slope, cotangent] =
+            ["value", "slope", "step slope", "cotangent"].map(|purpose| random([3, 5, 6, 7], purpose).inner());
+        let output = sloped(value.clone(), [(x.clone(), slope.clone()), (step.clone(), step_slope.clone())]);
+        assert_eq!(output.clone().inner().into_data().as_bytes(), value.into_data().as_bytes());
+        let ours = (output * cotangent.clone()).sum().backward();
+        let plain = ((x.clone() * slope + step.clone() * step_slope) * cotangent).sum().backward();
+        for variable in [x, step] {
+            let [ours, plain] = [&ours, &plain].map(|gradients| variable.grad(gradients).unwrap().into_data());
+            assert_eq!(ours.shape(), plain.shape());
+            assert_eq!(ours.as_bytes(), plain.as_bytes());
+        }
+    }
+}
+
+#[test]
+fn slopes_of_constants_are_left_out() {
+    let x = random([2, 3, 4, 5], "x").require_grad();
+    let [constant, value, slope, cotangent] =
+        ["constant", "value", "slope", "cotangent"].map(|purpose| random([2, 3, 4, 5], purpose).inner());
+    let output = sloped(value.clone(), [(constant.clone(), slope.clone()), (x.clone(), slope.clone())]);
+    let gradients = (output * cotangent.clone()).sum().backward();
+    close(x.grad(&gradients).unwrap(), cotangent * slope.clone(), "dx");
+    assert!(!sloped(value, [(constant.clone(), slope.clone()), (constant, slope)]).is_tracked());
 }
 
 #[test]

@@ -148,7 +148,7 @@ pub(super) fn statistical(
                 channel.signal = Signal::gaussian(*mean, *deviation);
             }
         }
-        if let Some(ChannelMoments { mean, deviation }) = folded.get(stage.name) {
+        if let Some(ChannelMoments { mean, deviation, .. }) = folded.get(stage.name) {
             for (channel, (mean, deviation)) in channels.iter_mut().zip(mean.iter().zip(deviation)) {
                 channel.signal = Signal::gaussian(f64::from(*mean), f64::from(*deviation));
             }

@@ -47,6 +47,9 @@ pub struct ChannelMoments {
     pub mean: Vec<f32>,
     /// The batch norm's |gamma|.
     pub deviation: Vec<f32>,
+    /// The deviation that a folded batch norm divides what it reads by, `sqrt(running_var + epsilon)`: with
+    /// `divisor / deviation` its input follows from its output, however passes scale that. Empty where none was folded.
+    pub divisor: Vec<f32>,
 }
 
 impl Rewritten {
@@ -63,7 +66,11 @@ impl Rewritten {
             let conv = self.network.node(before);
             if matches!(conv.layer, Layer::Conv2d(_)) && self.network.consumers(before) == [id] {
                 let host = |values: burn::tensor::Tensor<1>| -> Vec<f32> { values.into_data().iter::<f32>().collect() };
-                let moments = ChannelMoments { mean: host(bn.beta.val()), deviation: host(bn.gamma.val().abs()) };
+                let moments = ChannelMoments {
+                    mean: host(bn.beta.val()),
+                    deviation: host(bn.gamma.val().abs()),
+                    divisor: host((bn.running_var.val() + bn.epsilon).sqrt()),
+                };
                 self.moments.insert(conv.name.clone(), moments);
             }
         }

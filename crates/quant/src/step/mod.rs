@@ -21,8 +21,8 @@ pub use bias_correction::{BiasCorrection, BiasCorrectionConfig, CorrectionMode};
 pub use df_mpc::{DfMpc, DfMpcConfig};
 pub use lapq::{Lapq, LapqConfig};
 pub use reconstruct::{
-    ActivationSteps, ActivationStepsConfig, AdaRound, AdaRoundConfig, Admm, AdmmConfig, Brecq, BrecqConfig, Dropout,
-    GenieM, GenieMConfig, PdQuant, PdQuantConfig, QDrop, QDropConfig, Stretch,
+    ActivationSteps, ActivationStepsConfig, AdaRound, AdaRoundConfig, Admm, AdmmConfig, Brecq, BrecqConfig,
+    DistributionCorrectionConfig, Dropout, GenieM, GenieMConfig, PdQuant, PdQuantConfig, QDrop, QDropConfig, Stretch,
 };
 pub use seq_mse::{SeqMse, SeqMseConfig};
 pub use squant::{Squant, SquantConfig};

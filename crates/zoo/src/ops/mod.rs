@@ -9,10 +9,12 @@ mod conv;
 mod flex;
 mod moments;
 mod scale_gradient;
+mod sloped;
 mod substitute;
 
 pub use affine::channel_affine;
 pub use conv::conv2d;
 pub use moments::{Moments, channel_moments};
 pub use scale_gradient::{can_scale_gradients, scale_gradient};
+pub use sloped::sloped;
 pub use substitute::substitute;

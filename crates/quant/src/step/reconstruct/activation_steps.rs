@@ -71,6 +71,7 @@ impl ActivationSteps {
             activation_lr: Some(lr),
             drop: 0.0,
             prediction: None,
+            correction: None,
         };
         Ok(Self { settings: settings.checked()? })
     }

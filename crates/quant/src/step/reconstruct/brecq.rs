@@ -91,6 +91,7 @@ impl Brecq {
             activation_lr: None,
             drop: 0.0,
             prediction: None,
+            correction: None,
         };
         Ok(Self { settings: settings.checked()? })
     }

@@ -97,6 +97,7 @@ impl GenieM {
             activation_lr: Some(activation_lr),
             drop,
             prediction: None,
+            correction: None,
         };
         Ok(Self { settings: settings.checked()? })
     }

@@ -1,10 +1,11 @@
 //! An activation whose step is learned.
 
-use blindfold_zoo::ops::substitute;
+use blindfold_zoo::ops::sloped;
 use burn::tensor::{Bool, Device, Gradients, Tensor};
 
 use super::lattice::{lattices, steps, with_steps};
 use super::parameter::Parameter;
+use super::placement::Placement;
 use crate::codec::Codec;
 use crate::error::QuantError;
 use crate::grid::Grid;
@@ -69,29 +70,14 @@ impl LearnedStep {
     pub(super) fn quantize(&self, x: Tensor<4>, step: &Tensor<4>, dropped: Option<Tensor<4, Bool>>) -> Tensor<4> {
         let tracked = x.is_autodiff() || step.is_autodiff();
         let (plain, size) = (x.clone().inner(), step.clone().inner());
-        let place = plain.clone() / size.clone();
-        let clamped = place.clone().clamp(self.low, self.high);
-        let mut inside = clamped.clone().equal(place.clone()).float();
-        let multiple = clamped.round();
-        let mut value = multiple.clone() * size;
+        let Placement { value, inside, slope } = Placement::new(plain, size, [self.low, self.high], dropped);
         if !tracked {
-            return match dropped {
-                Some(dropped) => value.mask_where(dropped, plain),
-                None => value,
-            };
-        }
-        let mut slope = multiple - place * inside.clone();
-        if let Some(dropped) = dropped {
-            value = value.mask_where(dropped.clone(), plain);
-            slope = slope.mask_fill(dropped.clone(), 0.0);
-            inside = inside.mask_fill(dropped, 1.0);
+            return value;
         }
         let [_, channels, height, width] = x.dims();
         let bound = f64::from(self.low.abs().max(self.high.abs())).max(1.0);
         let scale = 1.0 / ((channels * height * width) as f64 * bound).sqrt();
-        // A sum that has the gradients, whatever its value.
-        let carrier = x.autodiff() * inside + (step.clone() * scale).autodiff() * slope;
-        substitute(carrier, value)
+        sloped(value, [(x, inside), (step.clone() * scale, slope)])
     }
 
     /// One step of the optimizer.

@@ -6,6 +6,7 @@
 //! ```text
 //! units -> Flow (cached values of teacher and student) -> Task (one unit) -> Method -> Fitted -> kept if no worse
 //! Settings: Method by gradient (soft rounding, activation steps)        Admm: Method by alternation
+//!           towards a Goal: the teacher's own values, or values corrected by its batch norms
 //! ```
 
 pub(super) mod activation_steps;
@@ -13,16 +14,19 @@ pub(super) mod adaround;
 pub(super) mod admm;
 mod alternation;
 pub(super) mod brecq;
+mod correction;
 mod dropout;
 mod engine;
 mod flow;
 pub(super) mod genie_m;
+mod goal;
 mod lattice;
 mod learned_step;
 mod loss;
 mod optimize;
 mod parameter;
 pub(super) mod pd_quant;
+mod placement;
 pub(super) mod qdrop;
 mod schedule;
 mod settings;
@@ -32,11 +36,13 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod units;
+mod watched_norms;
 
 pub use activation_steps::{ActivationSteps, ActivationStepsConfig};
 pub use adaround::{AdaRound, AdaRoundConfig};
 pub use admm::{Admm, AdmmConfig};
 pub use brecq::{Brecq, BrecqConfig};
+pub use correction::DistributionCorrectionConfig;
 pub use dropout::Dropout;
 pub use genie_m::{GenieM, GenieMConfig};
 pub use pd_quant::{PdQuant, PdQuantConfig};

@@ -8,6 +8,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use super::dropout::Dropout;
 use super::engine::{Fitted, Method};
 use super::flow::select;
+use super::goal::Goal;
 use super::learned_step::LearnedStep;
 use super::loss::{indecision, log_distribution, prediction_difference, reconstruction};
 use super::schedule::cosine;
@@ -33,12 +34,16 @@ impl Method for Settings {
         if learned.weights.is_empty() && learned.steps.is_empty() {
             return Ok(Fitted { student: task.student.clone(), soft: task.error_of(task.student) });
         }
+        let goal = match &self.correction {
+            Some(correction) => correction.goal(task)?,
+            None => Goal::of(task),
+        };
         let prediction = self.prediction.as_ref().and_then(|prediction| Outlook::new(prediction, task));
         for iteration in 0..self.iterations {
             if task.progress.cancelled() {
                 return Err(QuantError::Cancelled);
             }
-            learned.iterate(self, task, prediction.as_ref(), random, iteration);
+            learned.iterate(self, task, &goal, prediction.as_ref(), random, iteration);
         }
         Ok(Fitted { soft: learned.soft_error(task), student: learned.harden(task.student)? })
     }
@@ -81,12 +86,13 @@ impl<'a> Learned<'a> {
         &mut self,
         settings: &Settings,
         task: &Task<'_>,
+        goal: &Goal,
         prediction: Option<&Outlook<'_>>,
         random: &mut Stream,
         iteration: usize,
     ) {
         let batch = task.draw(random, settings.batch);
-        let inputs = mixed_inputs(task, &batch, random, settings.drop);
+        let inputs = mixed_inputs(task, goal, &batch, random, settings.drop);
         let weight_leaves: Vec<Leaves> = self.weights.iter().map(SoftWeight::leaves).collect();
         let step_leaves: Vec<Tensor<4>> = self.steps.iter().map(LearnedStep::leaf).collect();
         let (tensors, shares) = self.soft_weights(&weight_leaves);
@@ -97,7 +103,7 @@ impl<'a> Learned<'a> {
             let mut taps = Taps(vec![&mut soft, &mut features]);
             task.student.network.run_stretch(task.unit.nodes.clone(), inputs, &mut taps)
         };
-        let mut loss = reconstruction(output.clone(), select(&task.target, &batch), settings.exponent);
+        let mut loss = reconstruction(output.clone(), select(&goal.target, &batch), settings.exponent);
         if let Some(outlook) = prediction {
             loss = loss + outlook.loss(task, output, features, &batch);
         }
@@ -160,12 +166,18 @@ impl<'a> Learned<'a> {
     }
 }
 
-/// What the unit reads for a batch: the student's values, each replaced by the teacher's with the probability `drop`.
-fn mixed_inputs(task: &Task<'_>, batch: &Tensor<1, Int>, random: &mut Stream, drop: f64) -> Vec<(NodeId, Tensor<4>)> {
+/// What the unit reads for a batch: the student's values, each replaced by the goal's with the probability `drop`.
+fn mixed_inputs(
+    task: &Task<'_>,
+    goal: &Goal,
+    batch: &Tensor<1, Int>,
+    random: &mut Stream,
+    drop: f64,
+) -> Vec<(NodeId, Tensor<4>)> {
     let mut dropout = Dropout::new(random, drop);
     task.inputs
         .iter()
-        .zip(&task.float_inputs)
+        .zip(&goal.inputs)
         .map(|((id, student), (_, teacher))| {
             let mut value = select(student, batch);
             if let Some(dropout) = &mut dropout {

@@ -96,6 +96,7 @@ impl QDrop {
             activation_lr: Some(activation_lr),
             drop,
             prediction: None,
+            correction: None,
         };
         Ok(Self { settings: settings.checked()? })
     }

@@ -2,6 +2,7 @@
 
 use blindfold_zoo::ConfigError;
 
+use super::correction::DistributionCorrection;
 use super::schedule::Annealing;
 use super::units::Stretch;
 
@@ -29,6 +30,8 @@ pub(super) struct Settings {
     pub(super) drop: f64,
     /// The difference of the network's prediction, if it counts.
     pub(super) prediction: Option<Prediction>,
+    /// How the teacher's values are corrected before a unit is fitted to them, if they are.
+    pub(super) correction: Option<DistributionCorrection>,
 }
 
 /// Learned rounding.

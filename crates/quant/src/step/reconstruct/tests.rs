@@ -147,7 +147,8 @@ fn steps(iterations: usize) -> Vec<(&'static str, Box<dyn FittingStep>)> {
     let brecq = BrecqConfig { iterations, batch, lr, ..Default::default() };
     let admm = AdmmConfig { iterations, batch, steps: 10, ..Default::default() };
     let qdrop = QDropConfig { iterations, batch, lr, activation_lr: 1e-3, ..Default::default() };
-    let pd_quant = PdQuantConfig { iterations, batch, lr, activation_lr: 1e-3, ..Default::default() };
+    let correction = DistributionCorrectionConfig { iterations: 8, ..Default::default() };
+    let pd_quant = PdQuantConfig { iterations, batch, lr, activation_lr: 1e-3, correction, ..Default::default() };
     let genie_m = GenieMConfig { iterations, batch, lr, lambda: 0.01, activation_lr: 1e-3, ..Default::default() };
     let activations = ActivationStepsConfig { iterations, batch, lr: 1e-3, exponent: 2.0 };
     vec![
@@ -220,13 +221,32 @@ fn a_restart_after_any_unit_ends_with_the_same_bits() {
         let step = step(name, FEW);
         let mut whole = Recorded::default();
         let fitted = case.fit(step.as_ref(), case.at(step.stage()), &mut whole).unwrap().state();
-        for done in [1, whole.states.len() - 1] {
+        for done in 1..whole.states.len() {
             let begin = Some((done, whole.states[done - 1].clone()));
             let mut rest = Recorded { begin, ..Default::default() };
             let again = case.fit(step.as_ref(), case.at(step.stage()), &mut rest).unwrap().state();
             assert!(again == fitted, "{name} after {done}");
             assert_eq!(rest.values, whole.values[done..], "{name} after {done}");
         }
+    }
+}
+
+#[test]
+fn a_correction_that_is_off_or_held_in_place_changes_no_bit_and_another_does() {
+    for protocol in PROTOCOLS {
+        let case = Case::new(protocol, 3, |_| ());
+        let fit = |iterations, weight| {
+            let correction = DistributionCorrectionConfig { iterations, lr: 0.01, weight };
+            let (batch, lr) = (12, 0.05);
+            let config = PdQuantConfig { iterations: FEW, batch, lr, correction, ..Default::default() };
+            let (step, mut told) = (PdQuant::new(&config).unwrap(), Recorded::default());
+            let fitted = case.fit(&step, case.at(Stage::Network), &mut told).unwrap();
+            (fitted.state(), told)
+        };
+        let (off, held, moved) = (fit(0, 1.0), fit(5, 1e12), fit(5, 1.0));
+        assert!(held.0 == off.0 && held.1.values == off.1.values, "{protocol}");
+        let (without, with) = (off.1.errors("soft"), moved.1.errors("soft"));
+        assert!(without[0] != with[0] && off.1.errors("before")[0] == moved.1.errors("before")[0], "{protocol}");
     }
 }
 

@@ -6,6 +6,7 @@ mod correlate;
 mod moments;
 mod planes;
 mod scale_gradient;
+mod sloped;
 mod substitute;
 
 use burn::backend::flex::FlexTensor;
@@ -16,6 +17,7 @@ pub(super) use affine::channel_affine;
 pub(super) use conv::conv2d;
 pub(super) use moments::channel_moments;
 pub(super) use scale_gradient::scale_gradient;
+pub(super) use sloped::sloped;
 pub(super) use substitute::substitute;
 
 type FlexAutodiff = Autodiff<Flex>;

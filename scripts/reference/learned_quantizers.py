@@ -216,9 +216,9 @@ def ewgs(site, x, p, options):
 
 def n2uq(site, x, p, options):
     if site.role == "weight":
-        clip = options.get("weight_clip", 2.0)
+        clip = site.spread(p["clip"])
         s = site.spread(site.by_group(x.abs()).mean(1)).detach() * site.n / 2 ** (site.bits - 1)
-        v = torch.clamp(x / s, -clip / 2, clip / 2)
+        v = torch.minimum(torch.maximum(x / s, -clip / 2), clip / 2)
         return s * (Round.apply((v + clip / 2) * site.n / clip) * clip / site.n - clip / 2)
     delta = options.get("range", 2.0) / site.n
     z = x * site.spread(p["input-scale"])
@@ -319,8 +319,8 @@ CASES = [
     ("ewgs", "weight", 1, CHANNEL, True, {}, {"lower": [-1.1, -0.9], "upper": [1.25, 0.6], "scale": [0.9, 1.4]}),
     ("ewgs", "activation", 2, TENSOR, False, {"delta": 0.2}, {"lower": [0.07], "upper": [1.6], "scale": [1.45]}),
     ("ewgs", "activation", 3, CHANNEL, True, {}, {"lower": [-1.5, -1.0], "upper": [1.6, 0.8], "scale": [1.45, 0.7]}),
-    ("n2uq", "weight", 3, CHANNEL, True, {}, {}),
-    ("n2uq", "weight", 2, TENSOR, True, {"weight_clip": 1.5}, {}),
+    ("n2uq", "weight", 3, CHANNEL, True, {}, {"clip": [2.0, 3.1, 1.4, 2.6]}),
+    ("n2uq", "weight", 2, TENSOR, True, {}, {"clip": [1.5]}),
     (
         "n2uq", "activation", 2, TENSOR, False, {},
         {"input-scale": [1.2], "start": [0.11], "segments": [[0.5, 0.8, 0.63]], "output-scale": [0.9]},

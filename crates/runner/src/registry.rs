@@ -2,7 +2,7 @@
 
 use blindfold_distill::{Loss, Plugins};
 use blindfold_quant::{Families, FittingStep, LearnedQuantizer, NumberFormat, Pass, Quantizer, RangeEstimator};
-use blindfold_synth::{Augment, GeneratorMethod, ImageSource, StatisticsLoss};
+use blindfold_synth::{Augment, GeneratorMethod, ImageSource, SourcePlugins, StatisticsLoss};
 use blindfold_zoo::architecture::{self, Architecture};
 use blindfold_zoo::{ConfigError, Entry, Family};
 
@@ -60,6 +60,15 @@ impl Registry {
             generators: self.generators.clone(),
             augmentations: self.augmentations.clone(),
         }
+    }
+
+    /// The image source of that name, built from its own table with the batch-norm losses and generators of this registry.
+    ///
+    /// # Errors
+    /// As [`Family::build`]; [`ConfigError::UnknownName`] also for a batch-norm loss or a generator that the table names.
+    pub fn source(&self, name: &str, table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+        let plugins = SourcePlugins { statistics: self.statistics.clone(), generators: self.generators.clone() };
+        plugins.source(&self.sources, name, table)
     }
 
     /// The registry with one loss more.
@@ -131,6 +140,15 @@ impl Registry {
     /// [`ConfigError::Duplicate`] when the name is taken.
     pub fn with_source(mut self, entry: Entry<dyn ImageSource>) -> Result<Self, ConfigError> {
         self.sources = self.sources.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one batch-norm loss more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_statistics(mut self, entry: Entry<dyn StatisticsLoss>) -> Result<Self, ConfigError> {
+        self.statistics = self.statistics.with(entry)?;
         Ok(self)
     }
 

@@ -20,6 +20,7 @@ mod images;
 mod optimised;
 mod optimizer;
 mod plateau;
+mod plugins;
 mod progress;
 mod real_images;
 #[cfg(test)]
@@ -48,6 +49,7 @@ pub use images::{ImageSet, Origin};
 pub use optimised::{ClassCentresConfig, CosineConfig, LabelRule, ScheduleConfig, StepConfig};
 pub use optimizer::{OptimizerConfig, OptimizerKind};
 pub use plateau::{PlateauConfig, PlateauScheduler};
+pub use plugins::SourcePlugins;
 pub use progress::{NoProgress, Progress, Step};
 pub use real_images::RealImages;
 pub use shards::is_flex;

@@ -1,8 +1,9 @@
-//! Plugins from outside: a loss, an image source and a quantizer, none of which Blindfold knows of.
+//! Plugins from outside: a loss, an image source, a batch-norm loss and a quantizer, none of which Blindfold knows of.
 //!
 //! Each is one file: config, build, implementation, `ENTRY`. [`registry`] adds them to those that come with Blindfold;
 //! `main` hands it to [`blindfold::run`].
 
+pub mod bhattacharyya;
 pub mod jeffreys;
 pub mod pink;
 pub mod shift;
@@ -15,5 +16,9 @@ use blindfold::zoo::ConfigError;
 /// # Errors
 /// [`ConfigError::Duplicate`] when one of them has a name that Blindfold's have taken.
 pub fn registry() -> Result<Registry, ConfigError> {
-    Registry::builtin()?.with_loss(jeffreys::ENTRY)?.with_source(pink::ENTRY)?.with_quantizer(shift::ENTRY)
+    Registry::builtin()?
+        .with_loss(jeffreys::ENTRY)?
+        .with_source(pink::ENTRY)?
+        .with_statistics(bhattacharyya::ENTRY)?
+        .with_quantizer(shift::ENTRY)
 }

@@ -8,9 +8,9 @@ use blindfold::burn::tensor::{Device, Tensor};
 use blindfold::distill::{Signals, StudentConfig, StudentTrainer, TeacherConfig, TeacherTrainer};
 use blindfold::quant::{Plan, QuantConfig, QuantizedNetwork, Quantizer, Range};
 use blindfold::rand::RngExt;
-use blindfold::synth::{ImageSet, NoProgress, RealImages, Request};
+use blindfold::synth::{ImageSet, NoProgress, Progress, RealImages, Request, Statistics, StatisticsLoss, Step, Target};
 use blindfold::zoo::{Network, NetworkBuilder, Normalization, Op, stream};
-use plugin_loss::{jeffreys, registry, shift};
+use plugin_loss::{bhattacharyya, jeffreys, registry, shift};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -32,6 +32,7 @@ fn the_program_lists_and_describes_them_and_knows_their_keys() {
     for (list, kind, name, key) in [
         ("losses", "loss", "jeffreys", "temperature = 4.0"),
         ("sources", "source", "pink", "octaves = 6"),
+        ("statistics", "statistics", "bhattacharyya", "epsilon = "),
         ("quantizers", "quantizer", "shift", "least_exponent = -30"),
     ] {
         let (code, stdout, stderr) = program(&["list", list]);
@@ -52,7 +53,7 @@ fn the_program_lists_and_describes_them_and_knows_their_keys() {
 }
 
 #[test]
-fn a_fast_run_uses_all_three() {
+fn a_fast_run_uses_all_of_them() {
     let results = tempfile::tempdir().unwrap();
     let experiment = "examples/plugin-loss/configs/pink-jeffreys.toml";
     let out = results.path().to_str().unwrap();
@@ -63,13 +64,17 @@ fn a_fast_run_uses_all_three() {
     let metrics = std::fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     assert!(metrics.contains("\"loss/jeffreys\""), "{metrics}");
     let config = std::fs::read_to_string(run.join("config.toml")).unwrap();
-    for words in ["source = \"pink\"", "quantizer = \"shift\"", "kind = \"jeffreys\""] {
+    for words in ["source = \"pink\"", "quantizer = \"shift\"", "kind = \"jeffreys\"", "kind = \"bhattacharyya\""] {
         assert!(config.contains(words), "{words}: {config}");
     }
     let wrong = ["exp", experiment, "--method", "pink-jeffreys", "--set", "images.octaves=17", "--out", out];
     let (code, _, stderr) = program(&wrong);
     assert_eq!(code, Some(2), "{stderr}");
     assert!(stderr.contains("octaves`: 17 is not valid: write 1 to 16"), "{stderr}");
+    let wrong = "images={ source = \"zeroq\", loss = { kind = \"bhattacharya\" } }";
+    let (code, _, stderr) = program(&["exp", experiment, "--method", "pink-jeffreys", "--set", wrong, "--out", out]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("did you mean `bhattacharyya`?") && stderr.contains("norm, gaussian-kl"), "{stderr}");
 }
 
 const SHAPE: [usize; 3] = [3, 8, 8];
@@ -202,6 +207,49 @@ fn pink_noise_is_as_much_alike_as_its_octaves_say() {
     let white = images(&network, "count = 4000\nstd = 2.0\noctaves = 1", 3);
     let alike: f64 = white.pixels.chunks_exact(64).map(|plane| f64::from(plane[0] * plane[1])).sum::<f64>() / 12_000.0;
     assert!(alike.abs() < 0.25, "{alike}");
+}
+
+/// Two channels: one as it should be, one of mean 2 and variance 9 where 1 and 4 are remembered.
+#[test]
+fn the_distance_is_that_of_the_formula_and_the_same_both_ways() {
+    let device = Device::flex();
+    let row = |values: [f32; 2]| Tensor::<2>::from_floats([values], &device);
+    let [own, remembered] = [([0.5, 2.0], [1.0, 9.0]), ([0.5, 1.0], [1.0, 4.0])];
+    let distance = |(mean, var): ([f32; 2], [f32; 2]), (target, spread): ([f32; 2], [f32; 2])| {
+        let loss = bhattacharyya::Bhattacharyya::new(&bhattacharyya::BhattacharyyaConfig { epsilon: 1e-9 }).unwrap();
+        let target = Target { mean: row(target), var: row(spread), layers: vec![0..1, 1..2], exact: false };
+        floats(loss.evaluate(&Statistics { mean: row(mean), var: row(var), target }, 8))[0]
+    };
+    let expected = 1.0 / (4.0 * 13.0) + (13.0f32 / 12.0).ln() / 2.0;
+    assert!((distance(own, remembered) - expected).abs() < 1e-6, "{}", distance(own, remembered));
+    assert!((distance(remembered, own) - expected).abs() < 1e-6);
+    assert!(distance(own, own).abs() < 1e-6);
+    assert!(bhattacharyya::Bhattacharyya::new(&bhattacharyya::BhattacharyyaConfig { epsilon: 0.0 }).is_err());
+}
+
+struct Losses(Vec<f64>);
+
+impl Progress for Losses {
+    fn step(&mut self, step: Step<'_>) {
+        assert_eq!(step.scalars[0].0, "loss");
+        self.0.push(step.scalars[0].1);
+    }
+}
+
+#[test]
+fn a_source_of_blindfold_makes_its_images_by_the_batch_norm_loss() {
+    let (registry, teacher, normalization) = (registry().unwrap(), network(), normalization());
+    let table =
+        "count = 16\niterations = 60\ninput_weight = 0.0\noptimizer = { lr = 0.1 }\nloss = { kind = 'bhattacharyya' }";
+    let source = registry.source("zeroq", table.parse().unwrap()).unwrap();
+    let mut losses = Losses(Vec::new());
+    let progress = &mut losses;
+    let request = Request { teacher: &teacher, normalization: &normalization, seed: 1, real: None, progress };
+    assert_eq!(source.synthesize(request).unwrap().len(), 16);
+    let (first, last) = (losses.0[0], losses.0[59]);
+    assert!(first > 0.0 && last < 0.5 * first, "{first} to {last}");
+    let error = registry.source("zeroq", "loss = { kind = 'overlap' }".parse().unwrap()).err().unwrap().to_string();
+    assert!(error.ends_with("norm, gaussian-kl, bhattacharyya"), "{error}");
 }
 
 #[test]

@@ -40,11 +40,11 @@ impl Default for EwgsConfig {
 /// dL/dx_n = g * (1 + delta * sign(g) * (x_n - x_q)),   g = dL/dx_q
 /// ```
 /// All other gradients, those of `l`, `u` and `a` too, are what these formulas give. The start, `sigma` being the
-/// standard deviation:
+/// standard deviation, `m` the mean:
 ///
 /// ```text
-/// negative values:  l = -k sigma,  u = k sigma,                      a = k sigma
-/// elsewhere:        l = min x,     u = k sigma / sqrt(1 - 2 / pi),   a = u - l
+/// negative values:  u = min(k sqrt(sigma^2 + m^2), max |x|),       l = -u,   a = u
+/// elsewhere:        u = min(k sigma / sqrt(1 - 2 / pi), max x),    l = 0,    a = u
 /// ```
 ///
 /// # Shapes
@@ -61,7 +61,13 @@ impl Default for EwgsConfig {
 /// `delta` stays as the key says; the source also computes it anew every ten epochs from the trace of the Hessian of each
 /// layer (Hutchinson), as `Tr(H) / N` over three deviations of `g`. The scale of a layer's output is here one scale for
 /// the weights and one for the activations, so that a trained network starts where it is; in the source it starts at the
-/// ratio of mean outputs. The gradient exists on the flex device alone.
+/// ratio of mean outputs. For the same reason the bounds at the start reach no further than the values, and those of weights
+/// count from 0: a single channel, unlike a layer, has a mean. The source has `l = min x` for activations, which is 0 behind
+/// a ReLU. The gradient exists on the flex device alone.
+///
+/// The authors train `l`, `u` and `a` with Adam, at a hundredth of the weights' rate. Their gradients are sums over all values
+/// of a group, for activations of a batch: plain gradient descent at the rate that fits a step of `lsq`, whose gradient is
+/// scaled down, throws them far off at once.
 #[derive(Debug, Clone)]
 pub struct Ewgs {
     config: EwgsConfig,
@@ -95,12 +101,13 @@ impl LearnedQuantizer for Ewgs {
         site: &LearnedSite,
     ) -> Result<Vec<Vec<f32>>, QuantError> {
         let start = |group: &GroupStatistics| {
-            let reach = self.config.sigmas * f64::from(group.deviation);
+            let [min, max, mean, deviation] = [group.min, group.max, group.mean, group.deviation].map(f64::from);
             if site.signed {
+                let reach = (self.config.sigmas * mean.hypot(deviation)).min(min.abs().max(max.abs()));
                 return [-reach, reach, reach];
             }
-            let (lower, upper) = (f64::from(group.min), reach / (1.0 - 2.0 / PI).sqrt());
-            [lower, upper, upper - lower]
+            let upper = (self.config.sigmas * deviation / (1.0 - 2.0 / PI).sqrt()).min(max);
+            [0.0, upper, upper]
         };
         let starts: Vec<[f64; 3]> = statistics.iter().map(start).collect();
         Ok((0..3).map(|place| starts.iter().map(|start| start[place] as f32).collect()).collect())
@@ -174,14 +181,22 @@ mod tests {
     #[test]
     fn the_start_is_that_of_the_formulas() {
         let ewgs = Ewgs::new(EwgsConfig::default()).unwrap();
-        let statistics = [GroupStatistics { min: 0.25, max: 9.0, mean: 1.0, magnitude: 1.0, deviation: 0.5 }];
         let site = LearnedSite { role: Role::Weight, bits: 3, axis: None, groups: 1, signed: true };
-        assert_eq!(ewgs.start(&statistics, None, &site).unwrap(), [vec![-1.5f32], vec![1.5], vec![1.5]]);
+        let start = |min: f32, max: f32, site: &LearnedSite| {
+            let statistics = GroupStatistics { min, max, mean: 1.0, magnitude: 1.0, deviation: 0.5 };
+            ewgs.start(&[statistics], None, site).unwrap().concat()
+        };
+        let near = |found: Vec<f32>, [lower, upper, scale]: [f64; 3]| {
+            let distances = found.iter().zip([lower, upper, scale]).map(|(found, end)| (f64::from(*found) - end).abs());
+            assert!(found.len() == 3 && distances.fold(0.0, f64::max) < 1e-6, "{found:?}");
+        };
+        let reach = 3.0 * 1.25f64.sqrt();
+        near(start(0.25, 9.0, &site), [-reach, reach, reach]);
+        near(start(-2.5, 1.5, &site), [-2.5, 2.5, 2.5]);
         let site = LearnedSite { role: Role::Activation, signed: false, ..site };
-        let start = ewgs.start(&statistics, None, &site).unwrap();
         let upper = 1.5 / (1.0 - std::f64::consts::FRAC_2_PI).sqrt();
-        assert_eq!(start[0], [0.25]);
-        assert!((f64::from(start[1][0]) - upper).abs() < 1e-6 && (f64::from(start[2][0]) - upper + 0.25).abs() < 1e-6);
+        near(start(0.25, 9.0, &site), [0.0, upper, upper]);
+        near(start(0.25, 2.0, &site), [0.0, 2.0, 2.0]);
     }
 
     #[test]

@@ -13,6 +13,8 @@ mod binary;
 mod clipped_levels;
 mod dorefa;
 mod ewgs;
+#[cfg(test)]
+mod fresh;
 mod lsq;
 mod lsq_plus;
 mod n2uq;

@@ -1,5 +1,7 @@
 //! Learned thresholds between uniform levels.
 
+mod weights;
+
 use std::ops::RangeInclusive;
 
 use blindfold_zoo::ops::substitute;
@@ -8,8 +10,9 @@ use burn::tensor::{Int, Tensor, TensorData};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use self::weights::SpannedWeights;
 use super::size::{LEAST, size, size_of};
-use super::{GroupStatistics, LearnedQuantizer, LearnedSite, positive, unsigned, values_of};
+use super::{GroupStatistics, LearnedQuantizer, LearnedSite, not_negative, positive, unsigned, values_of};
 use crate::audit::Role;
 use crate::codec::{Codebook, Codec};
 use crate::error::QuantError;
@@ -24,13 +27,13 @@ pub struct N2uqConfig {
     pub range: f64,
     /// The length that a shorter segment is taken to have.
     pub least_segment: f64,
-    /// `C`: the span of the levels of weights, in their scale.
+    /// `C` at the start: the span of the levels of weights, in their scale; 0: that of least squared error.
     pub weight_clip: f64,
 }
 
 impl Default for N2uqConfig {
     fn default() -> Self {
-        Self { range: 2.0, least_segment: 1e-3, weight_clip: 2.0 }
+        Self { range: 2.0, least_segment: 1e-3, weight_clip: 0.0 }
     }
 }
 
@@ -43,23 +46,27 @@ impl Default for N2uqConfig {
 ///              constant below the first and above the last segment; that of q itself sees the levels
 ///   start: a_i = delta,   t = 0,   p = R / max x,   q = max x / R
 /// weights:      s = mean |w| * n / 2^(b-1),   v = clip(w / s, -C/2, C/2),   w^ = s * (round((v + C/2) n / C) C / n - C/2)
-///   dw^/dw = 1 where |w / s| <= C/2, else 0
+///   dw^/dw = 1 where |w / s| <= C/2, else 0;   dw^/dC = (w^ - w) / C there, else w^ / C;   s is a constant to both
+///   start: C of least squared error, of 80 from the span of all weights down
 /// ```
 ///
 /// # Shapes
 /// Activations: `input-scale` (`p`), `start` (`t`), `output-scale` (`q`): one value a group; `segments` (`a`): `n` a
-/// group, group after group. Weights have no parameters.
+/// group, group after group. Weights: `clip` (`C`): one value a group.
 ///
 /// # Range
-/// `[0, q R]`; weights `[-s C/2, s C/2]`. `p` and `q` count by their magnitudes, at least `1e-8`.
+/// `[0, q R]`; weights `[-s C/2, s C/2]`. `p`, `q` and `C` count by their magnitudes, at least `1e-8`.
 ///
 /// # Source
 /// Liu et al., Nonuniform-to-Uniform Quantization: Towards Accurate Quantization via Generalized Straight-Through
 /// Estimation, CVPR 2022, section 3.
 ///
 /// # Differences from the source
-/// `p` and `q` start from the calibration instead of from 1, so that a trained network starts where it is. The span `C`
-/// is a key, in the authors' code a parameter.
+/// `p` and `q` start from the calibration instead of from 1, and `C` where the weights err least instead of at 2, so that a
+/// trained network starts where it is: 2 clips normally distributed weights at 1.5 deviations with 4 bits, which the source
+/// makes up for with batch norms that are trained on the batch. `C` is one value a group, in the authors' code one a layer.
+/// The authors train with Adam, `p`, `t`, `a` and `q` at a tenth of the weights' rate; the gradients of these are sums over all
+/// values of a batch, too large for the rate of plain gradient descent that fits weights.
 #[derive(Debug, Clone)]
 pub struct N2uq {
     config: N2uqConfig,
@@ -69,24 +76,17 @@ impl N2uq {
     /// The quantizer of a checked table.
     ///
     /// # Errors
-    /// [`ConfigError::Invalid`] for numbers that are not positive.
+    /// [`ConfigError::Invalid`] for numbers that are not positive, and for a negative `weight_clip`.
     pub fn new(config: N2uqConfig) -> Result<Self, ConfigError> {
         positive("range", config.range)?;
         positive("least_segment", config.least_segment)?;
-        positive("weight_clip", config.weight_clip)?;
+        not_negative("weight_clip", config.weight_clip)?;
         Ok(Self { config })
     }
 
     /// The distance of neighbouring levels before the output's scale.
     fn interval(&self, site: &LearnedSite) -> f64 {
         self.config.range / f64::from(site.steps())
-    }
-
-    /// `s` of each group of a weight.
-    fn scales(&self, weights: &Samples, site: &LearnedSite) -> Vec<f64> {
-        let steps = f64::from(site.steps());
-        let factor = steps / ((steps + 1.0) / 2.0);
-        GroupStatistics::of(weights).iter().map(|group| factor * f64::from(group.magnitude.max(LEAST))).collect()
     }
 
     /// The ends of the segments of each group, the start first: `n + 1` of them, in the units of `z`.
@@ -102,15 +102,6 @@ impl N2uq {
             std::iter::once(f64::from(start)).chain(rest).collect()
         };
         start.iter().zip(segments.chunks(site.steps() as usize)).map(ends).collect()
-    }
-
-    fn weight_codec(&self, weights: &Samples, site: &LearnedSite) -> Result<Codec, QuantError> {
-        let steps = site.steps() as usize;
-        let clip = self.config.weight_clip;
-        let level = |scale: f64, code: usize| (scale * clip * (code as f64 / steps as f64 - 0.5)) as f32;
-        let levels = |scale: f64| (0..=steps).map(|code| level(scale, code)).collect();
-        let tables = self.scales(weights, site).into_iter().map(levels).collect();
-        Ok(Codebook::new(tables, site.bits, site.axis)?.with_constants(site.groups).into())
     }
 
     /// `y(z)` with its gradients for `z`, the start and the segments: two numbers for each segment, looked up for each
@@ -164,7 +155,7 @@ impl LearnedQuantizer for N2uq {
 
     fn layout(&self, site: &LearnedSite) -> Vec<(&'static str, usize)> {
         match site.role {
-            Role::Weight => Vec::new(),
+            Role::Weight => vec![("clip", site.groups)],
             Role::Activation => vec![
                 ("input-scale", site.groups),
                 ("start", site.groups),
@@ -177,11 +168,14 @@ impl LearnedQuantizer for N2uq {
     fn start(
         &self,
         statistics: &[GroupStatistics],
-        _weights: Option<&Samples>,
+        weights: Option<&Samples>,
         site: &LearnedSite,
     ) -> Result<Vec<Vec<f32>>, QuantError> {
         if site.role == Role::Weight {
-            return Ok(Vec::new());
+            return Ok(vec![match self.config.weight_clip > 0.0 {
+                true => vec![self.config.weight_clip as f32; site.groups],
+                false => SpannedWeights::new(values_of(weights)?, site).spans(),
+            }]);
         }
         unsigned(site, "n2uq")?;
         let range = self.config.range as f32;
@@ -199,7 +193,7 @@ impl LearnedQuantizer for N2uq {
         site: &LearnedSite,
     ) -> Result<Codec, QuantError> {
         if site.role == Role::Weight {
-            return self.weight_codec(values_of(weights)?, site);
+            return SpannedWeights::new(values_of(weights)?, site).codec(&parameters[0]);
         }
         let (steps, delta) = (site.steps() as usize, self.interval(site));
         let middles = |(ends, &input): (Vec<f64>, &f32)| -> Vec<f32> {
@@ -224,12 +218,7 @@ impl LearnedQuantizer for N2uq {
         site: &LearnedSite,
     ) -> Result<Tensor<4>, QuantError> {
         if site.role == Role::Weight {
-            let half = self.config.weight_clip / 2.0;
-            let reach = self.scales(values_of(weights)?, site).into_iter().map(|scale| (scale * half) as f32).collect();
-            let reach = site.constants(reach, value);
-            let plain = x.clone().inner();
-            let inside = plain.clone().abs().lower_equal(reach.expand(plain.dims())).float();
-            return Ok(x * inside);
+            return Ok(SpannedWeights::new(values_of(weights)?, site).carrier(x, value, &parameters[0]));
         }
         let [input, output] = [0, 3].map(|place| size_of(site.spread(&parameters[place])));
         let steps = value.clone() / output.clone().inner();
@@ -267,11 +256,16 @@ mod tests {
     }
 
     #[test]
-    fn the_weights_scale_is_the_papers() {
-        let n2uq = N2uq::new(N2uqConfig::default()).unwrap();
+    fn the_span_of_weights_starts_at_its_key_or_where_they_err_least() {
         let weights = Samples::new(vec![1.0, -3.0, 0.5, 0.1], 2).unwrap();
+        let statistics = GroupStatistics::of(&weights);
         let site = LearnedSite { role: Role::Weight, bits: 2, axis: Some(0), groups: 2, signed: true };
-        let scales = n2uq.scales(&weights, &site);
-        assert!((scales[0] - 2.0 * 1.5).abs() < 1e-6 && (scales[1] - 0.3 * 1.5).abs() < 1e-6, "{scales:?}");
+        let start = |weight_clip: f64| {
+            let n2uq = N2uq::new(N2uqConfig { weight_clip, ..N2uqConfig::default() }).unwrap();
+            n2uq.start(&statistics, Some(&weights), &site).unwrap()
+        };
+        assert_eq!(start(2.0), [vec![2.0f32; 2]]);
+        assert_eq!(start(0.0), [SpannedWeights::new(&weights, &site).spans()]);
+        assert!(N2uq::new(N2uqConfig { weight_clip: -1.0, ..N2uqConfig::default() }).is_err());
     }
 }

@@ -88,6 +88,27 @@ fn frozen_networks_give_the_same_logits_and_pass_the_audit() {
     }
 }
 
+/// The mean over eight networks, since the error of a single one is much a matter of luck.
+#[test]
+fn a_student_with_fresh_quantizers_errs_about_as_much_as_the_calibrated_one() {
+    for kind in ["ewgs", "n2uq"] {
+        let logarithm = |seed: u64| {
+            let network = small(seed);
+            let x = images(&network, 64, 9);
+            let expected = values(network.forward(x.clone()));
+            let error = |student: &QuantizedNetwork| -> f64 {
+                let found = values(student.forward(x.clone()));
+                found.iter().zip(&expected).map(|(found, expected)| f64::from(found - expected).powi(2)).sum()
+            };
+            let student = calibrated(network.clone(), &config((kind, 4), (kind, 4)));
+            let plain = error(&student);
+            (error(&student.with_learned().unwrap()) / plain).ln()
+        };
+        let ratio = ((1..=8).map(logarithm).sum::<f64>() / 8.0).exp();
+        assert!(ratio < 3.0, "{kind}: {ratio}");
+    }
+}
+
 #[test]
 fn a_step_of_an_optimizer_moves_every_kind_of_parameter() {
     for (weight, activation) in PAIRS {

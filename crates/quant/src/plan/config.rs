@@ -1,11 +1,13 @@
 //! The `[quant]` table.
 
+use blindfold_zoo::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use super::choice::PluginChoice;
 use super::dynamic::Dynamic;
 use super::layer_override::LayerOverride;
 use super::protocol::Protocol;
+use crate::audit::Role;
 use crate::granularity::Granularity;
 use crate::precision::Precision;
 use crate::ste::Ste;
@@ -97,6 +99,34 @@ impl FormatConfig {
     /// Whether nothing is chosen.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Refuses what has no meaning for such a tensor, and would be left unread.
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] with a key of this table.
+    pub(super) fn check(&self, role: Role) -> Result<(), ConfigError> {
+        let refused = |key: &str, found: String, fix: &str| Err(ConfigError::invalid(key, found, fix));
+        match (role, self.dynamic, self.granularity) {
+            (Role::Weight, Some(dynamic), _) => {
+                let fix = "weights are there before the network runs: leave it out, or write it under `activation`";
+                refused("dynamic", format!("`{dynamic}`"), fix)
+            }
+            (Role::Weight, _, Some(Granularity::PerGroup(0))) => {
+                refused("granularity", "per-group = 0".to_owned(), "write at least 1 value a group")
+            }
+            (Role::Activation, _, Some(Granularity::PerGroup(size))) => {
+                let fix = "groups are for weights: write \"per-tensor\" or \"per-channel\"";
+                refused("granularity", format!("per-group = {size}"), fix)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The number format of a tensor of so many bits; none where quantizer and range make uniform integers.
+    pub(super) fn number_format(&self, precision: Precision) -> Option<PluginChoice> {
+        let one_bit = self.learned.is_some() && precision == Precision::Int(1);
+        self.format.clone().or_else(|| one_bit.then(|| PluginChoice::named("binary")))
     }
 
     /// This choice, completed by `other`.

@@ -1,5 +1,7 @@
 //! Ranges that are found while the network runs.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 /// Whose values a dynamic range is computed from, each time anew. Without it ranges are static: found by calibration.
@@ -13,4 +15,13 @@ pub enum Dynamic {
     PerBatch,
     /// Of one image.
     PerImage,
+}
+
+impl fmt::Display for Dynamic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PerBatch => "per-batch",
+            Self::PerImage => "per-image",
+        })
+    }
 }

@@ -1,8 +1,10 @@
 //! Exceptions to the protocol.
 
+use blindfold_zoo::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use super::config::FormatConfig;
+use crate::audit::Role;
 use crate::precision::Precision;
 
 /// One `[[quant.layer]]` table: other bits or formats for the layers whose names fit a pattern.
@@ -39,6 +41,16 @@ impl LayerOverride {
             weight: FormatConfig::default(),
             activation: FormatConfig::default(),
         }
+    }
+
+    /// Refuses a table that changes nothing, and keys that have no meaning for their tensor.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if !self.changes_weights() && !self.changes_activations() {
+            let fix = "say what is different there: weight_bits, activation_bits, weight or activation";
+            return Err(ConfigError::invalid("match", &self.pattern, fix));
+        }
+        self.weight.check(Role::Weight).map_err(|error| error.within("weight"))?;
+        self.activation.check(Role::Activation).map_err(|error| error.within("activation"))
     }
 
     pub(crate) fn changes_weights(&self) -> bool {

@@ -3,6 +3,7 @@
 mod choice;
 mod config;
 mod dynamic;
+mod exceptions;
 mod glob;
 mod layer_override;
 mod protocol;
@@ -12,7 +13,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use blindfold_zoo::{ConfigError, Network, fold_batch_norms, near_matches};
+use blindfold_zoo::{ConfigError, Network, fold_batch_norms};
 
 pub use choice::PluginChoice;
 pub use config::{FormatConfig, QuantConfig};
@@ -22,10 +23,10 @@ pub use layer_override::LayerOverride;
 pub use protocol::Protocol;
 pub use target::Target;
 
+use self::exceptions::{Draft, Drafts};
 use crate::audit::Role;
 use crate::error::QuantError;
 use crate::families::Families;
-use crate::granularity::Granularity;
 use crate::precision::Precision;
 use crate::ste::Ste;
 
@@ -39,19 +40,12 @@ pub struct Plan {
     order: Vec<String>,
 }
 
-/// Precision and format of a tensor before its plugins are built.
-struct Draft {
-    name: String,
-    precision: Precision,
-    format: FormatConfig,
-    key: String,
-}
-
 impl Plan {
     /// The plan of a config for a network in floating point, with its batch norms (they are folded where the protocol says).
     ///
     /// # Errors
-    /// [`QuantError::Config`]: unknown plugins, values out of range, patterns that fit nothing (with near matches).
+    /// [`QuantError::Config`]: unknown plugins, values out of range, patterns that fit nothing (with near matches), tables
+    /// that no tensor heeds.
     pub fn new(config: &QuantConfig, network: &Network, families: &Families) -> Result<Self, QuantError> {
         let protocol = config.protocol;
         if protocol == Protocol::Gdfq && config.first_last_bits.is_some() {
@@ -70,14 +64,8 @@ impl Plan {
             (Precision::Int(_), Some(bits)) if boundary => bits,
             _ => plain,
         };
-        if config.weight.dynamic.is_some() {
-            let fix = "weights are there before the network runs: leave it out, or write it under `activation`";
-            return Err(ConfigError::invalid("weight.dynamic", "a value", fix).into());
-        }
-        if let Some(Granularity::PerGroup(size)) = config.activation.granularity {
-            let fix = "groups are for weights: write \"per-tensor\" or \"per-channel\"";
-            return Err(ConfigError::invalid("activation.granularity", format!("per-group = {size}"), fix).into());
-        }
+        config.weight.check(Role::Weight).map_err(|error| error.within("weight"))?;
+        config.activation.check(Role::Activation).map_err(|error| error.within("activation"))?;
         let draft = |place: &protocol::Place, plain: Precision, format: &FormatConfig, key: &str| {
             let mut format = format.clone();
             if place.boundary && config.first_last_bits.is_some() {
@@ -90,20 +78,17 @@ impl Plan {
                 key: key.to_owned(),
             }
         };
-        let mut weights: Vec<Draft> = protocol
+        let weights = protocol
             .weights(network)
             .iter()
             .map(|place| draft(place, config.weight_bits, &config.weight, "weight"))
             .collect();
-        let mut activations: Vec<Draft> = protocol
+        let activations = protocol
             .activations(network)
             .iter()
             .map(|place| draft(place, config.activation_bits, &config.activation, "activation"))
             .collect();
-        for (index, exception) in config.layer.iter().enumerate() {
-            apply(exception, &mut weights, &mut activations, network, &config)
-                .map_err(|error| error.within(&format!("layer[{index}]")))?;
-        }
+        let Drafts { weights, activations } = Drafts { weights, activations }.with_exceptions(&config, network)?;
         let build = |drafts: Vec<Draft>, role: Role| {
             drafts
                 .into_iter()
@@ -168,61 +153,4 @@ impl Plan {
             Err(QuantError::OtherNetwork { network: network.name().to_owned(), missing })
         }
     }
-}
-
-fn apply(
-    exception: &LayerOverride,
-    weights: &mut [Draft],
-    activations: &mut Vec<Draft>,
-    network: &Network,
-    config: &QuantConfig,
-) -> Result<(), ConfigError> {
-    let glob = Glob::new(&exception.pattern);
-    if !exception.changes_weights() && !exception.changes_activations() {
-        let fix = "say what is different there: weight_bits, activation_bits, weight or activation";
-        return Err(ConfigError::invalid("match", &exception.pattern, fix));
-    }
-    if exception.changes_weights() {
-        let hits = change(&glob, weights, exception.weight_bits, &exception.weight);
-        if hits == 0 {
-            return Err(fits_nothing("layer with a weight", &exception.pattern, weights));
-        }
-    }
-    if exception.changes_activations() {
-        let named = network.find(&exception.pattern).filter(|_| glob.is_literal());
-        if let Some(id) = named.filter(|_| activations.iter().all(|draft| draft.name != exception.pattern)) {
-            let name = network.node(id).name.clone();
-            let (precision, format) = (config.activation_bits, config.activation.clone());
-            activations.push(Draft { name, precision, format, key: "activation".to_owned() });
-        }
-        let hits = change(&glob, activations, exception.activation_bits, &exception.activation);
-        if hits == 0 {
-            return Err(fits_nothing("activation site", &exception.pattern, activations));
-        }
-    }
-    Ok(())
-}
-
-fn change(glob: &Glob, drafts: &mut [Draft], bits: Option<Precision>, format: &FormatConfig) -> usize {
-    let mut hits = 0;
-    for draft in drafts.iter_mut().filter(|draft| glob.matches(&draft.name)) {
-        draft.precision = bits.unwrap_or(draft.precision);
-        draft.format = format.or(&draft.format);
-        hits += 1;
-    }
-    hits
-}
-
-fn fits_nothing(what: &str, pattern: &str, drafts: &[Draft]) -> ConfigError {
-    let near = near_matches(pattern, drafts.iter().map(|draft| draft.name.as_str()));
-    let names = if near.is_empty() {
-        drafts.iter().take(8).map(|draft| draft.name.clone()).collect::<Vec<_>>().join(", ")
-    } else {
-        near.join(", ")
-    };
-    ConfigError::invalid(
-        "match",
-        pattern,
-        format!("no {what} of this network has such a name; there are for example: {names}"),
-    )
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use blindfold_zoo::ConfigError;
 use burn::tensor::Tensor;
 
-use super::choice::PluginChoice;
 use super::config::FormatConfig;
 use super::dynamic::Dynamic;
 use crate::audit::Role;
@@ -59,15 +58,12 @@ impl Target {
         let build_quantizer = families.quantizers.build(&quantizer.kind, quantizer.options.clone());
         let build_range = families.ranges.build(&range.kind, range.options.clone());
         let learned = learned(role, precision, format, families)?;
-        let one_bit = PluginChoice::named("binary");
-        let starts_binary = format.format.is_none() && learned.is_some() && precision == Precision::Int(1);
-        let chosen = if starts_binary { Some(&one_bit) } else { format.format.as_ref() };
-        let number_format = match chosen {
+        let number_format = match format.number_format(precision) {
             None => None,
             Some(choice) => {
-                let built = families.formats.build(&choice.kind, choice.options.clone());
+                let built = families.formats.build(&choice.kind, choice.options);
                 let built: Arc<dyn NumberFormat> = Arc::from(built.map_err(|error| error.within("format"))?);
-                Some((choice.kind.clone(), built))
+                Some((choice.kind, built))
             }
         };
         if let Some(bits) = precision.bits() {

@@ -153,6 +153,72 @@ fn patterns_that_fit_nothing_are_errors_with_near_names() {
     assert!(plan(&config).unwrap_err().to_string().contains("say what is different"));
 }
 
+/// The message for a `[quant]` table.
+fn refusal(text: &str) -> String {
+    plan(&toml::from_str(text).unwrap()).unwrap_err().to_string()
+}
+
+#[test]
+fn what_has_no_meaning_for_a_tensor_is_refused_for_all_layers_and_for_one() {
+    for (key, value, found, fix) in [
+        ("weight.dynamic", "'per-image'", "`per-image`", "write it under `activation`"),
+        ("weight.granularity", "{ per-group = 0 }", "per-group = 0", "write at least 1 value a group"),
+        ("activation.granularity", "{ per-group = 16 }", "per-group = 16", "groups are for weights"),
+    ] {
+        let line = format!("{key} = {value}");
+        let everywhere = refusal(&line);
+        assert!(everywhere.starts_with(&format!("`{key}`: {found} is not valid: ")), "{everywhere}");
+        let one = refusal(&format!("[[layer]]\nmatch = '*'\nweight_bits = 4\n[[layer]]\nmatch = '*2'\n{line}"));
+        assert!(one.starts_with(&format!("`layer[1].{key}`: {found} is not valid: ")), "{one}");
+        assert!(everywhere.contains(fix) && one.contains(fix), "{one}");
+    }
+}
+
+#[test]
+fn an_exception_that_no_tensor_heeds_is_refused() {
+    let error = refusal("weight_bits = 'fp32'\n[[layer]]\nmatch = 'conv1'\nweight.range = 'mse'");
+    assert!(error.starts_with("`layer[0].weight`: a table for what stays in floating point"), "{error}");
+    assert!(error.contains("write weight_bits"), "{error}");
+    let error = refusal("[[layer]]\nmatch = 'relu1'\nactivation_bits = 'fp32'\nactivation.dynamic = 'per-batch'");
+    assert!(error.starts_with("`layer[0].activation`: ") && error.contains("write activation_bits"), "{error}");
+    for table in ["weight.format = 'k-means'\n[[layer]]\n", "[[layer]]\nweight.format = 'k-means'\n"] {
+        let error = refusal(&format!("{table}match = 'layer1.*'\nweight.range = 'mse'"));
+        assert!(error.starts_with("`layer[0].weight.range`: `mse` beside the number format `k-means`"), "{error}");
+    }
+    let one_bit =
+        "[[layer]]\nmatch = 'conv1'\nweight_bits = 1\nweight.learned = 'binary'\nweight.quantizer = 'symmetric'";
+    let error = refusal(one_bit);
+    assert!(error.starts_with("`layer[0].weight.quantizer`: `symmetric` beside the number format `binary`"), "{error}");
+}
+
+#[test]
+fn an_exception_that_some_tensor_heeds_is_taken() {
+    let taken = |text: &str| plan(&toml::from_str(text).unwrap()).unwrap();
+    // At the ends of `brecq` the format does not hold, and so the range does.
+    let mixed =
+        taken("protocol = 'brecq'\nweight.format = 'k-means'\n[[layer]]\nmatch = '*'\nweight.range = 'min-max'");
+    assert_eq!(mixed.weight("conv1").unwrap().range_name, "min-max");
+    let later = taken(
+        "weight_bits = 'fp32'\n[[layer]]\nmatch = '*'\nweight.range = 'mse'\n[[layer]]\nmatch = 'conv1'\nweight_bits = 4",
+    );
+    assert_eq!(later.weight("conv1").unwrap().range_name, "mse");
+    let grouped = taken("[[layer]]\nmatch = 'conv1'\nweight.granularity = { per-group = 9 }");
+    assert_eq!(grouped.weight("conv1").unwrap().granularity, crate::Granularity::PerGroup(9));
+    let dynamic = taken("[[layer]]\nmatch = 'relu1'\nactivation.dynamic = 'per-batch'");
+    assert_eq!(dynamic.activation("relu1").unwrap().dynamic, Some(Dynamic::PerBatch));
+    assert_eq!(dynamic.activation("layer1.0.relu1").unwrap().dynamic, None);
+}
+
+#[test]
+fn a_fault_in_an_exception_is_told_with_its_place() {
+    let error = refusal("[[layer]]\nmatch = 'conv1'\nweight_bits = 1");
+    assert!(error.starts_with("`layer[0].weight.bits`: 1 is not valid"), "{error}");
+    let error = refusal(
+        "[[layer]]\nmatch = 'relu*'\nactivation_bits = 4\n[[layer]]\nmatch = 'relu1'\nactivation.range = { kind = 'mse', p = -1.0 }",
+    );
+    assert!(error.contains("layer[1].activation.range.mse.p"), "{error}");
+}
+
 #[test]
 fn unknown_plugins_and_options_are_errors_with_their_path() {
     let mut wrong = config(Protocol::Gdfq, 4, 4);

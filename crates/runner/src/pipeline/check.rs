@@ -27,8 +27,7 @@ pub(super) fn pinned(config: &RunConfig, teacher: &Teacher, context: &Context) -
 /// Whether the images can be made and trained on, as far as that can be said before.
 pub(super) fn check_images(context: &Context, config: &RunConfig, network: &Network) -> Result<()> {
     let build = |source: &SourceTable, place: &str| {
-        let built = context.registry.sources.build(&source.source, source.table.clone());
-        built.map_err(|error| error.within(place))
+        context.registry.source(&source.source, source.table.clone()).map_err(|error| error.within(place))
     };
     let source = build(&config.images, "images")?;
     if source.needs_real() {

@@ -98,8 +98,7 @@ impl Context {
     pub fn lacks_real_images(&self, config: &RunConfig) -> Result<Option<String>> {
         let source = self
             .registry
-            .sources
-            .build(&config.images.source, config.images.table.clone())
+            .source(&config.images.source, config.images.table.clone())
             .map_err(|error| error.within("images"))?;
         if !source.needs_real() {
             return Ok(None);

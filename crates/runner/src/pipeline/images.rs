@@ -54,10 +54,10 @@ struct Place {
 }
 
 fn place(context: &Context, source: &SourceTable, teacher: &Teacher, seed: u64) -> Result<Place> {
-    let entry = *context.registry.sources.get(&source.source).map_err(|error| error.within("images"))?;
+    let entry = context.registry.sources.get(&source.source).map_err(|error| error.within("images"))?;
     // What is built is what the cache's identity names, defaults of inner tables included.
     let table = merge_defaults((entry.defaults)(), source.table.clone());
-    let built = (entry.build)(table.clone()).map_err(|error| error.within(&source.source).within("images"))?;
+    let built = context.registry.source(&source.source, table.clone()).map_err(|error| error.within("images"))?;
     let versions = Versions::current();
     let identity = cache_identity(&teacher.hash, &source.source, &table, seed)
         + &format!("device {}\nblindfold {}\nburn {}\n", context.device.name, versions.blindfold, versions.burn);

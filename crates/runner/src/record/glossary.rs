@@ -120,6 +120,12 @@ pub const GLOSSARY: &[Metric] = &[
         "Reconstruction error of a fitted unit that was worse than before, and so was not kept.",
     ),
     metric(
+        "fit/allocate/<layer>/mean_trace",
+        "nat/weight^2",
+        None,
+        "Mean of the diagonal of the Hessian over a layer's weights, which the sensitivity `hessian-trace` weighs errors by.",
+    ),
+    metric(
         "fit/allocate/<layer>/<bits>",
         "",
         LOWER,
@@ -131,6 +137,12 @@ pub const GLOSSARY: &[Metric] = &[
         "activation",
         LOWER,
         "Root mean square over its channels of the shift of a layer's mean output that is corrected.",
+    ),
+    metric(
+        "fit/squant/flipped",
+        "",
+        None,
+        "Share of a layer's weights that are rounded to another code than the nearest.",
     ),
     metric(
         "fit/stochastic-rounding/mean_shift",
@@ -273,6 +285,37 @@ mod tests {
             }
         }
         assert!(found >= 15, "{found} tags were found: is this still how they are written?");
+    }
+
+    /// The names that a source file of fitting steps or sensitivities gives values, as the code writes them: whole tags, and the
+    /// texts at the head of a pair such as `("lapq/kl".to_owned(), value)` or `(format!("{}/soft", unit), value)`.
+    fn reported(text: &str) -> Vec<&str> {
+        let literal = |from: usize| text[from..].split_once('"').unwrap_or_default();
+        let whole = text.match_indices("\"fit/").map(|(at, _)| literal(at + 1).0);
+        let heads = ["(\"", "(format!(\""].into_iter().flat_map(|head| {
+            let places = text.match_indices(head).filter_map(move |(at, _)| {
+                // Behind a name the parenthesis is that of a call.
+                let calls = |c: char| c.is_alphanumeric() || "_!>".contains(c);
+                (!text[..at].ends_with(calls)).then_some(at + head.len())
+            });
+            places.map(literal).filter(move |(_, rest)| head != "(\"" || rest.starts_with(".to_owned(), "))
+        });
+        whole.chain(heads.map(|(name, _)| name)).collect()
+    }
+
+    #[test]
+    fn every_name_that_fitting_reports_is_described() {
+        let texts = sources(&["quant"]);
+        let reporting = texts.iter().filter(|text| text.contains("FitProgress") || text.contains(".unit("));
+        let names: Vec<&str> = reporting.flat_map(|text| reported(text)).collect();
+        for name in &names {
+            let tag = if name.starts_with("fit/") { (*name).to_owned() } else { format!("fit/{name}") };
+            let described = GLOSSARY.iter().any(|metric| may_fit(metric.tag, &tag));
+            assert!(described && !tag.contains(char::is_whitespace), "`{tag}` is not in the glossary");
+        }
+        for name in ["lapq/kl", "allocate/{}/w{bits}", "fit/{step}/{}/{what}"] {
+            assert!(names.contains(&name), "{name} is not among {names:?}: is this still how they are written?");
+        }
     }
 
     #[test]

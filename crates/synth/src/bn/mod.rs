@@ -70,8 +70,11 @@ pub(crate) fn loss_table(kind: &str) -> toml::Table {
     toml::Table::from_iter([("kind".to_owned(), toml::Value::String(kind.to_owned()))])
 }
 
-/// The batch-norm loss of a `loss` table: `kind` names it, the other keys are its own.
-pub(crate) fn loss_of(mut table: toml::Table) -> Result<Box<dyn StatisticsLoss>, ConfigError> {
+/// The batch-norm loss of a `loss` table: `kind` names a member of the family, the other keys are its own.
+pub(crate) fn loss_of(
+    mut table: toml::Table,
+    family: &Family<dyn StatisticsLoss>,
+) -> Result<Box<dyn StatisticsLoss>, ConfigError> {
     let kind = match table.remove("kind") {
         Some(toml::Value::String(kind)) => kind,
         other => {
@@ -79,7 +82,7 @@ pub(crate) fn loss_of(mut table: toml::Table) -> Result<Box<dyn StatisticsLoss>,
             return Err(ConfigError::invalid("loss.kind", found, "write the name of a batch-norm loss, in quotes"));
         }
     };
-    statistics_losses()?.build(&kind, table).map_err(|error| error.within("loss"))
+    family.build(&kind, table).map_err(|error| error.within("loss"))
 }
 
 pub(crate) fn checked_epsilon(epsilon: f64) -> Result<f64, ConfigError> {

@@ -15,6 +15,7 @@ use crate::optimised::geometry::{mirror, roll};
 use crate::optimised::prior::{cross_entropy, image_norm, total_variation_l1, total_variation_l2};
 use crate::optimised::{LabelRule, PixelRange, Plan, Recipe, ScheduleConfig, Term, View, optimise};
 use crate::optimizer::OptimizerConfig;
+use crate::plugins::SourcePlugins;
 
 /// Settings of `deepinversion`. The defaults are those for CIFAR-10.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -89,7 +90,7 @@ impl Default for DeepInversionConfig {
     }
 }
 
-fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError> {
     let mut config: DeepInversionConfig = parse(table)?;
     check_plan((config.count, config.batch), &config.optimizer, &config.schedule)?;
     for (key, weight) in [
@@ -118,7 +119,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
     if i32::try_from(config.jitter).is_err() {
         return Err(ConfigError::invalid("jitter", config.jitter, "write a number of pixels"));
     }
-    let loss = loss_of(std::mem::take(&mut config.loss))?;
+    let loss = loss_of(std::mem::take(&mut config.loss), &plugins.statistics)?;
     Ok(Box::new(DeepInversion { config, loss }))
 }
 
@@ -288,7 +289,7 @@ pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     summary: "class images with the teacher's statistics, smooth; adaptive against a quantized student if asked",
     source: "Yin et al., DeepInversion, CVPR 2020, sections 3.2 and 3.3",
     defaults: defaults_of::<DeepInversionConfig>,
-    build,
+    build: |table| build(table, &SourcePlugins::builtin()?),
 };
 
 #[cfg(test)]

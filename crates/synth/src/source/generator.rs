@@ -1,12 +1,13 @@
 //! `generator`: images of a generator that was trained alone.
 
-use blindfold_zoo::{ConfigError, Entry, Network, defaults_of, parse};
+use blindfold_zoo::{ConfigError, Entry, Family, Network, defaults_of, parse};
 use serde::{Deserialize, Serialize};
 
 use super::{ImageSource, Request, image_passes, positive};
 use crate::error::SynthError;
-use crate::generator::{GeneratorConfig, GeneratorTrainer, generators};
+use crate::generator::{GeneratorConfig, GeneratorMethod, GeneratorTrainer};
 use crate::images::{ImageSet, Origin};
+use crate::plugins::SourcePlugins;
 use crate::progress::Step;
 
 /// Settings of `generator`.
@@ -31,7 +32,7 @@ impl Default for GeneratorSourceConfig {
     }
 }
 
-fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError> {
     let config: GeneratorSourceConfig = parse(table)?;
     positive("count", config.count)?;
     if config.batch < 2 {
@@ -39,13 +40,13 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
         return Err(ConfigError::invalid("batch", config.batch, fix));
     }
     let GeneratorConfig { kind, options } = &config.method;
-    let method = generators()?.build(kind, options.clone()).map_err(|error| error.within("method"))?;
+    let method = plugins.generators.build(kind, options.clone()).map_err(|error| error.within("method"))?;
     if method.needs_student() {
         let fix = "a source has no student: choose a method without one, such as \"gdfq\" or \"qimera\", or write this \
                    one as the `generator` of `[distill]`, beside the student";
         return Err(ConfigError::invalid("method.kind", format!("`{kind}`, which trains against a student"), fix));
     }
-    Ok(Box::new(GeneratorSource { config }))
+    Ok(Box::new(GeneratorSource { config, generators: plugins.generators.clone() }))
 }
 
 /// Images of a generator that is trained first, without a student, and then left as it is.
@@ -69,6 +70,8 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
 /// [`SynthError::Config`], [`SynthError::NoBatchNorm`], [`SynthError::NotFinite`], [`SynthError::Cancelled`].
 struct GeneratorSource {
     config: GeneratorSourceConfig,
+    /// The family that the configuration's method is a member of.
+    generators: Family<dyn GeneratorMethod>,
 }
 
 impl ImageSource for GeneratorSource {
@@ -83,7 +86,7 @@ impl ImageSource for GeneratorSource {
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {
         let GeneratorSourceConfig { count, batch, iterations, method } = &self.config;
-        let mut trainer = GeneratorTrainer::new(method, &generators()?, request.teacher, *batch, request.seed)?;
+        let mut trainer = GeneratorTrainer::new(method, &self.generators, request.teacher, *batch, request.seed)?;
         for iteration in 1..=*iterations {
             if request.progress.cancelled() {
                 return Err(SynthError::Cancelled);
@@ -120,7 +123,7 @@ pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     summary: "images of a generator trained without a student, such as gdfq's",
     source: "Xu et al., GDFQ, ECCV 2020, and the sources of the methods",
     defaults: defaults_of::<GeneratorSourceConfig>,
-    build,
+    build: |table| build(table, &SourcePlugins::builtin()?),
 };
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use crate::error::SynthError;
 use crate::images::{ImageSet, Origin};
 use crate::optimised::ScheduleConfig;
 use crate::optimizer::{Canvas, OptimizerConfig};
+use crate::plugins::SourcePlugins;
 use crate::progress::{Progress, Step};
 
 mod generator;
@@ -106,7 +107,7 @@ impl Default for GenieDConfig {
     }
 }
 
-fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError> {
     // So that a part of an optimizer's table keeps the rest of that optimizer's defaults; schedules and losses of
     // another kind have other keys.
     let mut defaults = defaults_of::<GenieDConfig>();
@@ -130,7 +131,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
     }
     config.generator_optimizer.validate().map_err(|error| error.within("generator_optimizer"))?;
     config.generator_decay.validate().map_err(|error| error.within("generator_decay"))?;
-    let loss = loss_of(std::mem::take(&mut config.loss))?;
+    let loss = loss_of(std::mem::take(&mut config.loss), &plugins.statistics)?;
     Ok(Box::new(GenieD { config, loss }))
 }
 
@@ -280,7 +281,7 @@ pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     summary: "images of a generator that is trained for each batch, latent codes and all, on batch-norm statistics",
     source: "Jeon et al., GENIE: Show Me the Data for Quantization, CVPR 2023, section 3.1",
     defaults: defaults_of::<GenieDConfig>,
-    build,
+    build: |table| build(table, &SourcePlugins::builtin()?),
 };
 
 #[cfg(test)]

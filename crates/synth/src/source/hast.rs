@@ -13,6 +13,7 @@ use crate::optimised::prior::log_probability_of;
 use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, optimise};
 use crate::optimizer::OptimizerConfig;
 use crate::plateau::PlateauConfig;
+use crate::plugins::SourcePlugins;
 
 /// Settings of `hast`. The defaults are those for CIFAR-10 and CIFAR-100.
 ///
@@ -71,7 +72,7 @@ impl Default for HastConfig {
     }
 }
 
-fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError> {
     let mut config: HastConfig = parse(table)?;
     check_plan((config.count, config.batch), &config.optimizer, &config.schedule)?;
     config.labels.with_classes()?;
@@ -86,7 +87,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
         flip: config.flip_probability,
     };
     let crop = crop.checked()?;
-    let loss = loss_of(std::mem::take(&mut config.loss))?;
+    let loss = loss_of(std::mem::take(&mut config.loss), &plugins.statistics)?;
     Ok(Box::new(Hast { config, loss, crop }))
 }
 
@@ -193,7 +194,7 @@ pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     summary: "class images with the teacher's statistics, the hard ones pushed to their class the most",
     source: "Li et al., Hard Sample Matters a Lot in Zero-Shot Quantization (HAST), CVPR 2023, enhanced inception loss",
     defaults: defaults_of::<HastConfig>,
-    build,
+    build: |table| build(table, &SourcePlugins::builtin()?),
 };
 
 #[cfg(test)]

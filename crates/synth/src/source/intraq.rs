@@ -19,6 +19,7 @@ use crate::optimised::prior::probability_of;
 use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, look, optimise};
 use crate::optimizer::OptimizerConfig;
 use crate::plateau::PlateauConfig;
+use crate::plugins::SourcePlugins;
 
 /// Settings of `intraq`. The defaults are those for CIFAR-10.
 ///
@@ -90,7 +91,7 @@ impl Default for IntraqConfig {
     }
 }
 
-fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError> {
     let mut config: IntraqConfig = parse(table)?;
     check_plan((config.count, config.batch), &config.optimizer, &config.schedule)?;
     config.labels.with_classes()?;
@@ -120,7 +121,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
         flip: config.flip_probability,
     };
     let crop = crop.checked()?;
-    let loss = loss_of(std::mem::take(&mut config.loss))?;
+    let loss = loss_of(std::mem::take(&mut config.loss), &plugins.statistics)?;
     Ok(Box::new(Intraq { config, loss, crop }))
 }
 
@@ -266,7 +267,7 @@ pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     summary: "class images that differ within their class: local crops, soft targets, margins around class centres",
     source: "Zhong et al., IntraQ, CVPR 2022, its three losses",
     defaults: defaults_of::<IntraqConfig>,
-    build,
+    build: |table| build(table, &SourcePlugins::builtin()?),
 };
 
 #[cfg(test)]

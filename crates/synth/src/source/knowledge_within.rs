@@ -13,6 +13,7 @@ use crate::optimised::geometry::{CropBox, gaussian_blur, inside};
 use crate::optimised::prior::{cross_entropy, smoothness};
 use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, optimise};
 use crate::optimizer::OptimizerConfig;
+use crate::plugins::SourcePlugins;
 
 /// Settings of `knowledge-within`. The source's constants were not at hand: these are this project's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -73,7 +74,7 @@ impl Default for KnowledgeWithinConfig {
     }
 }
 
-fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError> {
     let mut config: KnowledgeWithinConfig = parse(table)?;
     check_plan((config.count, config.batch), &config.optimizer, &config.schedule)?;
     for (key, weight) in [
@@ -93,7 +94,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
     if !(0.0..1.0).contains(&config.cutout) {
         return Err(ConfigError::invalid("cutout", config.cutout, "write a number from 0 to below 1"));
     }
-    let loss = loss_of(std::mem::take(&mut config.loss))?;
+    let loss = loss_of(std::mem::take(&mut config.loss), &plugins.statistics)?;
     Ok(Box::new(KnowledgeWithin { config, loss }))
 }
 
@@ -192,7 +193,7 @@ pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     summary: "class images by divergence of batch-norm statistics and a smoothness prior, under blur and cut-outs",
     source: "Haroush et al., The Knowledge Within, CVPR 2020",
     defaults: defaults_of::<KnowledgeWithinConfig>,
-    build,
+    build: |table| build(table, &SourcePlugins::builtin()?),
 };
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ use crate::optimised::geometry::{CropBox, blend, inside, uniform};
 use crate::optimised::prior::{soft_cross_entropy, total_variation_l2};
 use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, optimise};
 use crate::optimizer::OptimizerConfig;
+use crate::plugins::SourcePlugins;
 
 /// Settings of `mixmix`. The source's constants were not at hand: these are this project's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,7 +70,7 @@ impl Default for MixMixConfig {
     }
 }
 
-fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError> {
     let mut config: MixMixConfig = parse(table)?;
     check_plan((config.count, config.batch), &config.optimizer, &config.schedule)?;
     for (key, weight) in
@@ -88,7 +89,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
     if config.largest_side > 1.0 {
         return Err(ConfigError::invalid("largest_side", config.largest_side, "write a number up to 1"));
     }
-    let loss = loss_of(std::mem::take(&mut config.loss))?;
+    let loss = loss_of(std::mem::take(&mut config.loss), &plugins.statistics)?;
     Ok(Box::new(MixMix { config, loss }))
 }
 
@@ -216,7 +217,7 @@ pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     summary: "class images that keep their class beside a rectangle of another image",
     source: "Li et al., MixMix, ICCV 2021",
     defaults: defaults_of::<MixMixConfig>,
-    build,
+    build: |table| build(table, &SourcePlugins::builtin()?),
 };
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use crate::error::SynthError;
 use crate::images::ImageSet;
 use crate::optimised::ScheduleConfig;
 use crate::optimizer::OptimizerConfig;
+use crate::plugins::SourcePlugins;
 use crate::progress::Progress;
 use crate::real_images::RealImages;
 
@@ -106,7 +107,23 @@ pub const BUILTIN_SOURCES: &[Entry<dyn ImageSource>] = &[
     out_of_domain::ENTRY,
 ];
 
-/// The plugin family of image sources.
+/// Builds a source, with what its table names looked up in these families.
+type NamingBuild = fn(toml::Table, &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError>;
+
+/// The sources of [`BUILTIN_SOURCES`] whose tables name members of other families.
+pub(crate) const NAMING_SOURCES: &[(&str, NamingBuild)] = &[
+    (zeroq::ENTRY.name, zeroq::build),
+    (deepinversion::ENTRY.name, deepinversion::build),
+    (knowledge_within::ENTRY.name, knowledge_within::build),
+    (mixmix::ENTRY.name, mixmix::build),
+    (intraq::ENTRY.name, intraq::build),
+    (hast::ENTRY.name, hast::build),
+    (genie_d::ENTRY.name, genie_d::build),
+    (generator::ENTRY.name, generator::build),
+];
+
+/// The plugin family of image sources, whose members know the other plugins that ship with Blindfold; those of a program
+/// are known to what [`SourcePlugins::source`] builds.
 ///
 /// # Errors
 /// [`ConfigError::Duplicate`], which the test of the table excludes.

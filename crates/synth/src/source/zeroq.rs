@@ -11,6 +11,7 @@ use crate::error::SynthError;
 use crate::images::{ImageSet, Origin};
 use crate::optimizer::{Canvas, OptimizerConfig};
 use crate::plateau::{PlateauConfig, PlateauScheduler};
+use crate::plugins::SourcePlugins;
 use crate::progress::{Progress, Step};
 
 /// The images that the optimisation starts from: `(randint(0, levels - 1) - centre) / divisor` for every value.
@@ -74,7 +75,7 @@ impl Default for ZeroqConfig {
     }
 }
 
-fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError> {
     let mut config: ZeroqConfig = parse(table)?;
     for (key, value) in [("count", config.count), ("batch", config.batch), ("shard", config.shard)] {
         positive(key, value)?;
@@ -89,7 +90,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
     }
     config.optimizer.validate().map_err(|error| error.within("optimizer"))?;
     config.plateau.validate().map_err(|error| error.within("plateau"))?;
-    let loss = loss_of(std::mem::take(&mut config.loss))?;
+    let loss = loss_of(std::mem::take(&mut config.loss), &plugins.statistics)?;
     Ok(Box::new(Zeroq { config, loss }))
 }
 
@@ -192,7 +193,7 @@ pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     summary: "noise optimised until its batch-norm statistics are those that the teacher remembers",
     source: "Cai et al., ZeroQ, CVPR 2020, eq. 1",
     defaults: defaults_of::<ZeroqConfig>,
-    build,
+    build: |table| build(table, &SourcePlugins::builtin()?),
 };
 
 #[cfg(test)]

@@ -171,7 +171,7 @@ impl Sensitivity for HessianTrace {
                 .map(|index| Ok(trace * layer.squared_error(index)?))
                 .collect::<Result<_, QuantError>>()?;
             let mut values = labelled(layer, &row);
-            values.push((format!("{} mean trace", layer.name), trace));
+            values.push((format!("allocate/{}/mean_trace", layer.name), trace));
             progress.unit(done + 1, layers.len(), &values);
             table.push(row);
         }

@@ -8,7 +8,7 @@ const SMALL: &str = "count = 12\nbatch = 12\niterations = 60\nlabels = \"balance
 
 fn shown(table: &str, canvas: Tensor<4>) -> Tensor<4> {
     let config: KnowledgeWithinConfig = parse(table.parse().unwrap()).unwrap();
-    let loss = loss_of(config.loss.clone()).unwrap();
+    let loss = loss_of(config.loss.clone(), &crate::statistics_losses().unwrap()).unwrap();
     let mut recipe = Inception { config: &config, loss: loss.as_ref() };
     recipe.transform(canvas, &mut stream(3, "transform"), 0)
 }

@@ -8,7 +8,7 @@ const SMALL: &str = "count = 12\nbatch = 12\niterations = 60\nlabels = \"balance
 #[test]
 fn a_rectangle_of_another_image_is_pasted_and_counted() {
     let config = MixMixConfig::default();
-    let loss = loss_of(config.loss.clone()).unwrap();
+    let loss = loss_of(config.loss.clone(), &crate::statistics_losses().unwrap()).unwrap();
     let mut recipe = Mixing { config: &config, loss: loss.as_ref(), shift: 0, own: Vec::new() };
     let values = (0..5).flat_map(|image| vec![image as f32; 3 * 64]).collect::<Vec<_>>();
     let canvas = Tensor::<4>::from_data(TensorData::new(values, [5, 3, 8, 8]), &Device::flex());

@@ -132,8 +132,8 @@ mod tests {
         };
         // The mean of quantized values is in floating point where the protocol does not quantize it again.
         assert_eq!(bits_of(Protocol::Gdfq), [8, 4, 4, 4, 4, 32]);
-        // The first layer's output and the last one's input have 8 bits.
-        assert_eq!(bits_of(Protocol::Brecq), [8, 8, 4, 4, 4, 8]);
+        // The first layer's output has 8 bits, and what is averaged into the last one's input as well.
+        assert_eq!(bits_of(Protocol::Brecq), [8, 8, 4, 4, 4, 32]);
         let cost = LayerCost { weights: 1, macs: 10, input_bits: 4 };
         assert_eq!(cost.bit_operations(3), 120);
     }

@@ -11,7 +11,7 @@ pub(crate) const DAGGER: &str = "\u{2020}";
 /// The mark of figures whose epoch was chosen by looking at the test set.
 pub(crate) const DOUBLE_DAGGER: &str = "\u{2021}";
 /// What [`DAGGER`] says.
-pub(crate) const REAL_DATA: &str = "\u{2020} uses REAL data: an upper bound, not a data-free method";
+pub(crate) const REAL_DATA: &str = "\u{2020} uses REAL data: a control, not a data-free method";
 /// What [`DOUBLE_DAGGER`] says.
 pub(crate) const BEST_ON_TEST: &str =
     "\u{2021} epoch selected on test, as papers print it: optimistic; the result is the final epoch";

@@ -107,7 +107,7 @@ pub(super) fn fitting<'a>(request: &Request<'a>, count: usize) -> Result<&'a Rea
 pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     name: "real",
     summary: "images of the data set: the control that uses data, marked in every table",
-    source: "none: the upper bound that data-free methods are measured against",
+    source: "none: the control that data-free methods are measured against",
     defaults: defaults_of::<RealConfig>,
     build,
 };

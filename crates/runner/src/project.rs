@@ -54,6 +54,15 @@ impl Project {
         &self.results
     }
 
+    /// Whether the results folder is the repository's own, however it was named. What is made of results elsewhere does
+    /// not belong into the repository's pages.
+    pub fn has_own_results(&self) -> bool {
+        let place = |path: &Path| {
+            path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+        };
+        place(&self.results) == place(&self.root.join("results"))
+    }
+
     /// Run folders.
     pub fn runs(&self) -> PathBuf {
         self.results.join("runs")

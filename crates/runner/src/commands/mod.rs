@@ -74,7 +74,7 @@ enum Command {
     Report(report::ReportArgs),
     /// Run a study: methods x bits x seeds, its tables and figure.
     Study(study::StudyArgs),
-    /// Write the leaderboard, and from it every study's page, tables and figures and results/tables/.
+    /// Write the leaderboard, and from it results/tables/ and every study's page, tables and figures.
     Tables(tables::TablesArgs),
     /// Make TensorBoard events and metrics.csv of run folders anew from their metrics.jsonl.
     Rebuild(rebuild::RebuildArgs),

@@ -21,7 +21,8 @@ pub(super) struct TablesArgs {
     /// Take up and write nothing: hold what is there against the leaderboard, and end with 1 where it differs.
     #[arg(long, conflicts_with = "imports")]
     check: bool,
-    /// The results folder [default: results/ of the repository].
+    /// The results folder; any other than the repository's own gets leaderboard and tables of its own, and the studies'
+    /// pages below experiments/ stay as they are [default: results/ of the repository].
     #[arg(long)]
     out: Option<PathBuf>,
 }

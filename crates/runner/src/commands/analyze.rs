@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::exp::rename;
-use super::{Place, print};
+use super::{Place, print, tell};
 use crate::analysis::{AnalysisReport, Subject, write_weights};
 use crate::config::{Experiment, Wishes};
 use crate::pipeline::quantized;
@@ -83,6 +83,6 @@ pub(super) fn analyze(registry: Registry, args: &AnalyzeArgs) -> Result<ExitCode
 }
 
 fn stopped() -> ExitCode {
-    eprintln!("stopped: nothing was written");
+    tell("stopped: nothing was written");
     ExitCode::from(1)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Args;
 
-use super::{Place, print};
+use super::{Place, print, tell, typed};
 use crate::config::{Experiment, Wishes};
 use crate::pipeline::{Outcome, run_once};
 use crate::record::{Console, Summary, compare};
@@ -78,7 +78,7 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
         runs.len(),
         context.device.name
     ));
-    let overrides: Vec<String> = std::env::args().collect();
+    let overrides = typed();
     let mut finished: Vec<Summary> = Vec::new();
     let mut unmeasured = None;
     let mut last = None;
@@ -103,7 +103,7 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
                 last = Some(path);
             }
             Ok(Outcome::Interrupted(path)) => {
-                eprintln!("stopped; {} is kept", path.display());
+                tell(&format!("stopped; {} is kept", path.display()));
                 return Ok(stopped(&overrides));
             }
             Err(error) => {
@@ -119,7 +119,7 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
         print(&format!("\n{}\n", table.to_markdown()));
     }
     if let Some(note) = unmeasured {
-        eprintln!("\naccuracy was not measured: {note}");
+        tell(&format!("\naccuracy was not measured: {note}"));
     }
     if let Some(error) = failed {
         return Err(error);
@@ -152,7 +152,7 @@ pub(super) fn rename(name: &mut String, wishes: Wishes<'_>) {
 }
 
 pub(super) fn stopped(arguments: &[String]) -> ExitCode {
-    eprintln!("to go on, type the same again:\n  {}", again(arguments));
+    tell(&format!("to go on, type the same again:\n  {}", again(arguments)));
     ExitCode::from(1)
 }
 

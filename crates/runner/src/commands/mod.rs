@@ -16,6 +16,7 @@ mod plot;
 mod rebuild;
 mod report;
 mod selection;
+mod streams;
 mod study;
 mod tables;
 mod tags;
@@ -32,6 +33,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::streams::{lost, print, printed, tell};
 use crate::data::DataHome;
 use crate::pipeline::{Context, log::RunLogWriter};
 use crate::record::Console;
@@ -117,8 +119,17 @@ fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            if let Err(error) = error.print() {
+                lost(error);
+            }
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            return match printed() {
+                Err(error) if code == 0 => {
+                    tell(&format!("error: {error}"));
+                    ExitCode::from(1)
+                }
+                _ => ExitCode::from(code),
+            };
         }
     };
     let file = tracing_subscriber::fmt::layer().with_writer(RunLogWriter).with_ansi(false).with_target(false);
@@ -151,18 +162,17 @@ fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -
         Command::New(args) => new::new(&registry, &args),
         Command::Completions(args) => completions::completions(Cli::command(), &args),
     };
-    match result {
+    match result.and_then(|code| printed().map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            tell(&format!("error: {error:#}"));
             ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }
 }
 
-/// Prints to stdout; a reader that went away (`| head`) is no error.
-fn print(text: &str) {
-    use std::io::Write;
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+/// The command line as it was typed, for records and advice; what is not UTF-8 in it is shown with replacement
+/// characters.
+fn typed() -> Vec<String> {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }

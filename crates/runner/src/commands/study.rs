@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, ValueEnum, value_parser};
 
-use super::{Place, print};
+use super::{Place, print, typed};
 use crate::pipeline::Context;
 use crate::record::Console;
 use crate::study::{
@@ -95,7 +95,7 @@ pub(super) fn study(registry: Registry, args: &StudyArgs) -> Result<ExitCode> {
     interrupt::listen();
     let console = if args.cell.is_some() { Console::silent() } else { Console::stderr() };
     let context = args.place.context(registry, console)?;
-    let arguments: Vec<String> = std::env::args().collect();
+    let arguments = typed();
     let overrides = arguments.join(" ");
     let worker = Worker { context: &context, study: &study, overrides: &overrides, fresh: args.fresh };
     if let Some(id) = &args.cell {

@@ -11,8 +11,8 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use metric::{MetricTable, metric_tables};
 
-use super::print;
 use super::selection::{identity, places};
+use super::{print, tell};
 use crate::config::Experiment;
 use crate::record::{
     Grid, METRICS_FILE, Phase, Published, Record, RunFolder, Summary, Table, compare, csv_cell, curves, gather, plot,
@@ -67,7 +67,7 @@ pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode> {
         for folder in places(&project.runs(), word)? {
             let gathered = gather(&folder)?;
             for skipped in &gathered.skipped {
-                eprintln!("left out: {} ({:?})", skipped.path.display(), skipped.status);
+                tell(&format!("left out: {} ({:?})", skipped.path.display(), skipped.status));
             }
             let paths: Vec<PathBuf> = gathered.runs.iter().map(|(path, _)| path.clone()).collect();
             let mut own = gathered.runs;
@@ -80,7 +80,7 @@ pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode> {
                 );
             }
             if args.write && own.is_empty() {
-                eprintln!("{}: no finished run there, its table and curves stay as they are", folder.display());
+                tell(&format!("{}: no finished run there, its table and curves stay as they are", folder.display()));
             } else if args.write {
                 let summaries: Vec<Summary> = own.iter().map(|(_, summary)| summary.clone()).collect();
                 write_files(&project, &stem(&folder, word), &summaries, &paths, &published, &args.tag)?;
@@ -183,7 +183,10 @@ fn experiments_of<'a>(project: &Project, runs: impl Iterator<Item = &'a Summary>
             Ok(experiment) => Some(experiment),
             Err(error) => {
                 if project.configs().join(format!("{}.toml", run.experiment)).is_file() {
-                    eprintln!("without the order of methods and published figures of {}: {error:#}", run.experiment);
+                    tell(&format!(
+                        "without the order of methods and published figures of {}: {error:#}",
+                        run.experiment
+                    ));
                 }
                 None
             }

@@ -5,6 +5,7 @@ use blindfold_quant::QuantError;
 use blindfold_synth::SynthError;
 use blindfold_zoo::{ConfigError, WeightError};
 
+use crate::causes::with_causes;
 use crate::data::DataError;
 use crate::record::{CompareError, RecordError};
 
@@ -16,7 +17,7 @@ pub struct Usage(pub String);
 impl Usage {
     /// An error with its causes as a fault of the user's input.
     pub fn of(error: anyhow::Error) -> Self {
-        Self(format!("{error:#}"))
+        Self(with_causes(&error))
     }
 }
 

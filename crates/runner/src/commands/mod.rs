@@ -34,6 +34,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use self::streams::{lost, print, printed, tell};
+use crate::causes::with_causes;
 use crate::data::DataHome;
 use crate::pipeline::{Context, log::RunLogWriter};
 use crate::record::Console;
@@ -165,7 +166,7 @@ fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -
     match result.and_then(|code| printed().map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
-            tell(&format!("error: {error:#}"));
+            tell(&format!("error: {}", with_causes(&error)));
             ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }

@@ -13,6 +13,7 @@ use metric::{MetricTable, metric_tables};
 
 use super::selection::{identity, places};
 use super::{print, tell};
+use crate::causes::with_causes;
 use crate::config::Experiment;
 use crate::record::{
     Grid, METRICS_FILE, Phase, Published, Record, RunFolder, Summary, Table, compare, csv_cell, curves, gather, plot,
@@ -184,8 +185,9 @@ fn experiments_of<'a>(project: &Project, runs: impl Iterator<Item = &'a Summary>
             Err(error) => {
                 if project.configs().join(format!("{}.toml", run.experiment)).is_file() {
                     tell(&format!(
-                        "without the order of methods and published figures of {}: {error:#}",
-                        run.experiment
+                        "without the order of methods and published figures of {}: {}",
+                        run.experiment,
+                        with_causes(&error)
                     ));
                 }
                 None

@@ -14,6 +14,7 @@ use toml::Value;
 
 use super::super::exp::again;
 use super::super::{Place, print, tell, typed};
+use crate::causes::with_causes;
 use crate::config::{DataTable, read_table, set_key};
 use crate::data::Split;
 use crate::evaluate::{Probe, logits};
@@ -134,7 +135,7 @@ pub(super) fn train(registry: Registry, path: &Path, sets: &[String], fresh: boo
             Ok(ExitCode::from(1))
         }
         Err(error) => {
-            folder.fail(&format!("{error:#}"))?;
+            folder.fail(&with_causes(&error))?;
             Err(error)
         }
     }

@@ -105,6 +105,14 @@ fn exit_codes_hold_where_nothing_can_be_said() {
 }
 
 #[test]
+fn a_root_that_is_no_repository_is_refused() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blindfold"));
+    let (code, _, stderr) = text(&command.args(["compare", "x"]).env("BLINDFOLD_ROOT", "/nope").output().unwrap());
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("BLINDFOLD_ROOT is /nope"), "{stderr}");
+}
+
+#[test]
 fn every_experiment_resolves_for_every_method_and_is_named_as_its_file() {
     let (code, stdout, stderr) = blindfold(&["list", "experiments", "--json"]);
     assert_eq!(code, Some(0), "{stderr}");

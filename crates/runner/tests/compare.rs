@@ -109,3 +109,20 @@ fn tables_and_curves_are_still_written() {
     assert!(table.contains("| kd | synthetic | 2 |") && table.contains("do not edit"), "{table}");
     assert!(std::fs::read_to_string(results.root.path().join("results/curves/w4.svg")).unwrap().starts_with("<svg"));
 }
+
+#[test]
+fn damaged_files_and_places_that_are_no_folders_are_the_user_s_to_mend() {
+    let results = results();
+    let root = results.root.path();
+    std::fs::write(root.join("file"), "").unwrap();
+    for place in ["file", "file/below"] {
+        let text = results.refused(&["compare", "w4", "--out", place]);
+        assert!(text.contains("file is not a folder"), "{text}");
+    }
+    std::fs::write(root.join("results/leaderboard.csv"), b"method\n\xff\n").unwrap();
+    let text = results.refused(&["tables"]);
+    assert!(text.contains("leaderboard.csv") && text.contains("take the committed file again"), "{text}");
+    std::fs::write(root.join("results/runs/w4/kd/seed-1/run.json"), "").unwrap();
+    let text = results.refused(&["compare", "w4"]);
+    assert!(text.contains("seed-1/run.json") && text.contains("move its folder aside"), "{text}");
+}

@@ -38,7 +38,7 @@ use crate::causes::with_causes;
 use crate::data::DataHome;
 use crate::pipeline::{Context, log::RunLogWriter};
 use crate::record::Console;
-use crate::usage::is_usage;
+use crate::usage::{advice, is_usage};
 use crate::{Project, Registry, device};
 
 /// Data-free quantization: every image source x quantizer x fitting step x protocol, from one TOML file.
@@ -166,7 +166,8 @@ fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -
     match result.and_then(|code| printed().map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
-            tell(&format!("error: {}", with_causes(&error)));
+            let advice = advice(&error).map(|advice| format!("; {advice}")).unwrap_or_default();
+            tell(&format!("error: {}{advice}", with_causes(&error)));
             ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }

@@ -1,5 +1,6 @@
 //! `blindfold exp`.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -9,6 +10,7 @@ use super::{Place, print, tell, typed};
 use crate::config::{Experiment, Wishes};
 use crate::pipeline::{Outcome, run_once};
 use crate::record::{Console, Summary, compare};
+use crate::teachers::strange_data;
 use crate::{Project, Registry, Usage, interrupt};
 
 /// Arguments of `exp`.
@@ -78,6 +80,9 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
         runs.len(),
         context.device.name
     ));
+    let strange: BTreeSet<String> =
+        runs.iter().filter_map(|config| strange_data(&config.teacher, &config.data.name)).collect();
+    strange.iter().for_each(|what| tracing::warn!("{what}"));
     let overrides = typed();
     let mut finished: Vec<Summary> = Vec::new();
     let mut unmeasured = None;

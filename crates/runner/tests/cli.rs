@@ -64,6 +64,10 @@ fn wrong_input_ends_with_2_and_says_what_to_do() {
             "did you mean `mixup`?",
         ),
         (vec!["bench", "--repeat", "0"], "--repeat"),
+        (vec!["exp", "shapes10-w4a8", "--seed", "-1"], "write a whole number, 0 or more"),
+        (vec!["exp", "shapes10-w4a8", "--seeds", "-1"], "both ends included"),
+        (vec!["analyze", "shapes10-w4a8", "--seed", "-1"], "write a whole number, 0 or more"),
+        (vec!["config", "shapes10-w4a8", "--seed", "x"], "write a whole number, 0 or more"),
         (vec!["exp", "shapes10-w4a8", "--set", "seed=5"], "use --seed"),
         (vec!["exp", "shapes10-w4a8", "--set", "teacher.hash=00"], "`teacher.hash`"),
     ] {

@@ -25,7 +25,7 @@ pub(super) struct AnalyzeArgs {
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
     /// The seed; the experiment's first where none is given.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = super::exp::parse_seed)]
     seed: Option<u64>,
     /// Measure on so many of the images that the method calibrates on.
     #[arg(long, default_value_t = 64, value_name = "N")]

@@ -31,7 +31,7 @@ pub(super) struct BoundsArgs {
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
     /// The seed; the experiment's first where none is given.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = super::exp::parse_seed)]
     seed: Option<u64>,
     /// Bound the images within so many 255ths of one image, pixel by pixel, instead of all that pixels can be.
     #[arg(long, value_name = "R")]

@@ -25,10 +25,10 @@ pub(super) struct ExpArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// The seed in place of the experiment's own.
-    #[arg(long, conflicts_with = "seeds")]
+    #[arg(long, allow_negative_numbers = true, value_parser = parse_seed, conflicts_with = "seeds")]
     seed: Option<u64>,
     /// Seeds: 7, 1,2,5 or 1..5 (both ends included).
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     seeds: Option<String>,
     /// Small sizes for a quick look: the experiment's [fast] table.
     #[arg(long)]
@@ -169,6 +169,11 @@ pub(super) fn again(arguments: &[String]) -> String {
         false => format!("'{}'", argument.replace('\'', "'\\''")),
     };
     arguments.iter().filter(|argument| *argument != "--fresh").map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// A seed of the command line. Made for clap, with `allow_negative_numbers`: it would take `-1` for an option.
+pub(super) fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "write a whole number, 0 or more".to_owned())
 }
 
 /// `7`, `1,2,5`, `1..5` and `1..=5`: ranges include both ends.

@@ -53,7 +53,7 @@ pub fn select(name: Option<&str>) -> Result<NamedDevice> {
     }
     if !built.contains(&kind) {
         let message = format!(
-            "the device `{kind}` was not built in (built in: {}): type `just device={kind} ...`, or build with `cargo build --release -p blindfold-runner --features {kind}`",
+            "the device `{kind}` was not built in (built in: {}): type `just device={kind} ...`, or build with `cargo build --release -p blindfold-runner --no-default-features --features {kind}`",
             built.join(", ")
         );
         return Err(Usage(message).into());

@@ -11,6 +11,7 @@
 mod analysis;
 mod axis;
 mod board;
+mod causes;
 mod commands;
 pub mod config;
 pub mod data;

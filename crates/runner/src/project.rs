@@ -15,7 +15,7 @@ impl Project {
     /// The nearest folder, from the working directory upwards, that holds `configs/`; `BLINDFOLD_ROOT` says otherwise.
     ///
     /// # Errors
-    /// When there is none.
+    /// When there is none, and when what is named for the results is something else than a folder.
     pub fn find(results: Option<PathBuf>) -> Result<Self> {
         let root = match std::env::var_os("BLINDFOLD_ROOT") {
             Some(root) => PathBuf::from(root),
@@ -30,6 +30,22 @@ impl Project {
                 }
             }
         };
+        if !root.join("configs").is_dir() {
+            bail!(crate::Usage(format!(
+                "BLINDFOLD_ROOT is {}: there is no folder `configs` in it; set it to Blindfold's repository, or unset it",
+                root.display()
+            )));
+        }
+        if let Some(chosen) = &results
+            && let Some(there) = chosen.ancestors().find(|place| place.exists())
+            && !there.is_dir()
+        {
+            bail!(crate::Usage(format!(
+                "the results folder {}: {} is not a folder; name one that is there or can be made",
+                chosen.display(),
+                there.display()
+            )));
+        }
         let results = results.unwrap_or_else(|| root.join("results"));
         Ok(Self { root, results })
     }
@@ -52,6 +68,15 @@ impl Project {
     /// Results: `runs/`, `tables/`, `curves/`, `cache/`.
     pub fn results(&self) -> &Path {
         &self.results
+    }
+
+    /// Whether the results folder is the repository's own, however it was named. What is made of results elsewhere does
+    /// not belong into the repository's pages.
+    pub fn has_own_results(&self) -> bool {
+        let place = |path: &Path| {
+            path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
+        };
+        place(&self.results) == place(&self.root.join("results"))
     }
 
     /// Run folders.

@@ -75,6 +75,20 @@ pub(crate) fn load(
     Ok(Teacher { name, network, normalization, hash })
 }
 
+/// What is odd about measuring this teacher on that data set, where the catalogue knows which one it learned.
+pub(crate) fn strange_data(table: &TeacherTable, data: &str) -> Option<String> {
+    if table.file.is_some() {
+        return None;
+    }
+    let learned = find_teacher(&table.name).ok()?.data;
+    (learned != data).then(|| {
+        format!(
+            "the teacher {} was trained on {learned}, and is measured on {data}: accuracies mean little",
+            table.name
+        )
+    })
+}
+
 /// What to type to get a teacher that is not there.
 pub(crate) fn how_to_get(name: &str, card: &TeacherCard, path: &std::path::Path, home: &DataHome) -> String {
     let how = match &card.url {
@@ -87,4 +101,19 @@ pub(crate) fn how_to_get(name: &str, card: &TeacherCard, path: &std::path::Path,
         home.path().display(),
         home.chosen_by()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_teacher_on_another_data_set_than_its_own_is_strange() {
+        let table: TeacherTable = toml::from_str("name = 'resnet20-shapes10'").unwrap();
+        assert_eq!(strange_data(&table, "shapes10"), None);
+        let what = strange_data(&table, "cifar10").unwrap();
+        assert!(what.contains("trained on shapes10") && what.contains("on cifar10"), "{what}");
+        let own = TeacherTable { file: Some("mine.safetensors".into()), ..table };
+        assert_eq!(strange_data(&own, "cifar10"), None);
+    }
 }

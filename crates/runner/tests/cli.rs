@@ -63,6 +63,11 @@ fn wrong_input_ends_with_2_and_says_what_to_do() {
             vec!["exp", "shapes10-w4a8", "--method", "zeroq-kd", "--set", "distill.augmentation=[{ kind = 'mixpu' }]"],
             "did you mean `mixup`?",
         ),
+        (vec!["bench", "--repeat", "0"], "--repeat"),
+        (vec!["exp", "shapes10-w4a8", "--seed", "-1"], "write a whole number, 0 or more"),
+        (vec!["exp", "shapes10-w4a8", "--seeds", "-1"], "both ends included"),
+        (vec!["analyze", "shapes10-w4a8", "--seed", "-1"], "write a whole number, 0 or more"),
+        (vec!["config", "shapes10-w4a8", "--seed", "x"], "write a whole number, 0 or more"),
         (vec!["exp", "shapes10-w4a8", "--set", "seed=5"], "use --seed"),
         (vec!["exp", "shapes10-w4a8", "--set", "teacher.hash=00"], "`teacher.hash`"),
     ] {
@@ -71,6 +76,44 @@ fn wrong_input_ends_with_2_and_says_what_to_do() {
         assert!(stderr.contains(words), "{arguments:?}: {stderr}");
         assert!(!stderr.contains("panicked"), "{arguments:?}: {stderr}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn arguments_that_are_not_utf_8_panic_nowhere() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let bench = Bench::new();
+    let mut command = bench.command(&["exp", "small", "--method", "zeroq", "--out"]);
+    let (code, _, stderr) = text(&command.arg(OsStr::from_bytes(b"a\xff")).output().unwrap());
+    assert!(code.is_some_and(|code| code <= 2) && !stderr.contains("panicked"), "{code:?}: {stderr}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn exit_codes_hold_where_nothing_can_be_said() {
+    let full = || std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let program = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_blindfold"));
+        command.args(arguments).current_dir(repository()).env_remove("BLINDFOLD_ROOT");
+        command
+    };
+    let status = program(&["describe", "loss", "klx"]).stderr(full()).status().unwrap();
+    assert_eq!(status.code(), Some(2));
+    for arguments in [&["config", "--schema"][..], &["list", "experiments"], &["--help"]] {
+        let (code, _, stderr) = text(&program(arguments).stdout(full()).output().unwrap());
+        assert_eq!(code, Some(1), "{arguments:?}: {stderr}");
+        assert!(stderr.contains("cannot write to stdout"), "{arguments:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_root_that_is_no_repository_is_refused() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_blindfold"));
+    let (code, _, stderr) = text(&command.args(["compare", "x"]).env("BLINDFOLD_ROOT", "/nope").output().unwrap());
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("BLINDFOLD_ROOT is /nope"), "{stderr}");
 }
 
 #[test]

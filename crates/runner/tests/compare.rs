@@ -109,3 +109,37 @@ fn tables_and_curves_are_still_written() {
     assert!(table.contains("| kd | synthetic | 2 |") && table.contains("do not edit"), "{table}");
     assert!(std::fs::read_to_string(results.root.path().join("results/curves/w4.svg")).unwrap().starts_with("<svg"));
 }
+
+#[test]
+fn files_are_named_after_the_experiment_whatever_part_of_it_was_named() {
+    let results = results();
+    results.add(&Run::new("w4+fast", "kd", 1).top1(&[60.0, 61.0]), End::Completed(61.0));
+    let (code, _, stderr) = results.blindfold(&["compare", "w4+fast/kd/seed-1", "w4/kd", "w4/real", "--write"]);
+    assert_eq!(code, Some(0), "{stderr}");
+    let folder = results.root.path().join("results/tables");
+    let mut names: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["w4+fast.md", "w4.md"]);
+    let table = std::fs::read_to_string(folder.join("w4.md")).unwrap();
+    assert!(table.contains("| kd |") && table.contains("| real† |"), "{table}");
+    for file in ["tables/w4.md", "tables/w4+fast.md", "curves/w4.svg"] {
+        assert!(stderr.contains(file), "{stderr}");
+    }
+}
+
+#[test]
+fn damaged_files_and_places_that_are_no_folders_are_the_user_s_to_mend() {
+    let results = results();
+    let root = results.root.path();
+    std::fs::write(root.join("file"), "").unwrap();
+    for place in ["file", "file/below"] {
+        let text = results.refused(&["compare", "w4", "--out", place]);
+        assert!(text.contains("file is not a folder"), "{text}");
+    }
+    std::fs::write(root.join("results/leaderboard.csv"), b"method\n\xff\n").unwrap();
+    let text = results.refused(&["tables"]);
+    assert!(text.contains("leaderboard.csv") && text.contains("take the committed file again"), "{text}");
+    std::fs::write(root.join("results/runs/w4/kd/seed-1/run.json"), "").unwrap();
+    let text = results.refused(&["compare", "w4"]);
+    assert!(text.contains("seed-1/run.json") && text.contains("move its folder aside"), "{text}");
+}

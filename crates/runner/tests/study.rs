@@ -352,7 +352,7 @@ fn a_folder_that_cannot_be_written_is_said_before_anything_runs() {
     let refused = fs::write(folder.join("probe"), "x").is_err();
     if refused {
         let (code, _, stderr) = text(&bench.run(&["study", "small", "--out", "a"]));
-        assert_eq!(code, Some(1), "{stderr}");
+        assert_eq!(code, Some(2), "{stderr}");
         assert!(stderr.contains("experiments/small") && stderr.contains("change the rights there"), "{stderr}");
         assert!(!bench.folder.path().join("a").exists());
     }

@@ -52,3 +52,17 @@ fn runs_with_keys_set_by_hand_are_taken_up_when_asked_for() {
     assert!(told.contains("leaderboard.csv: 1 rows"), "{told}");
     assert!(!bench.folder.path().join("a/tables").exists(), "it is no table of an experiment");
 }
+
+#[test]
+fn results_elsewhere_leave_the_pages_of_studies_alone() {
+    let bench = common::study::bench(common::study::STUDY);
+    let page = bench.folder.path().join("experiments/small/README.md");
+    let told = works(&bench, &["tables", "--out", "scratch"]);
+    assert!(bench.folder.path().join("scratch/leaderboard.csv").is_file(), "{told}");
+    assert!(!page.exists() && !told.contains("experiments"), "{told}");
+    for own in [&["tables"][..], &["tables", "--out", "results"]] {
+        works(&bench, own);
+        assert!(page.is_file(), "{own:?}");
+        fs::remove_file(&page).unwrap();
+    }
+}

@@ -15,7 +15,7 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// Checks that there is one mean and one positive deviation for each of `channels`.
+    /// Checks that there is one finite mean and one positive deviation for each of `channels`.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] naming what does not fit.
@@ -28,9 +28,27 @@ impl Normalization {
                 format!("give one of each for the {channels} channels"),
             ));
         }
+        if let Some(bad) = self.mean.iter().find(|mean| !mean.is_finite()) {
+            return Err(ConfigError::invalid("normalization.mean", bad, "means must be finite"));
+        }
         if let Some(bad) = self.std.iter().find(|std| !(**std > 0.0 && std.is_finite())) {
             return Err(ConfigError::invalid("normalization.std", bad, "deviations must be positive"));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn means_are_finite_and_deviations_positive() {
+        let check = |mean: f32, std: f32| Normalization { mean: vec![mean], std: vec![std] }.check(1);
+        assert!(check(0.0, 1.0).is_ok());
+        for (mean, std, key) in [(f32::NAN, 1.0, "mean"), (f32::INFINITY, 1.0, "mean"), (0.0, 0.0, "std")] {
+            let error = check(mean, std).unwrap_err().to_string();
+            assert!(error.contains(&format!("normalization.{key}")), "{error}");
+        }
     }
 }

@@ -21,8 +21,8 @@ pub(crate) struct Documents {
     studies: Vec<Showing>,
 }
 
-/// All of them. Curves of studies are taken from the run folders below `runs` where those are there, else as they were
-/// kept.
+/// All of them, without the studies where the results folder is not the repository's own: their pages lie outside of
+/// it. Curves of studies are taken from the run folders below `runs` where those are there, else as they were kept.
 ///
 /// # Errors
 /// A study, an experiment or a reference that cannot be read.
@@ -31,7 +31,8 @@ pub(crate) fn documents(project: &Project, board: &Leaderboard, runs: Option<&Pa
     let tables = experiment_tables(project, board)?.into_iter().chain(reference_tables(project, board)?);
     let tables = tables.map(|(name, text)| (folder.join(format!("{name}.md")), text)).collect();
     let mut studies = Vec::new();
-    for name in study_names(project)? {
+    let names = if project.has_own_results() { study_names(project)? } else { Vec::new() };
+    for name in names {
         let study = Study::read(project, &name)?;
         let cells = study.cells(project)?;
         let filled: Vec<(&Cell, Option<Summary>)> = cells

@@ -53,8 +53,9 @@ impl Leaderboard {
         if !path.is_file() {
             return Ok(Self::default());
         }
-        let text = fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        Self::parse(&text).map_err(|what| {
+        let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+        let text = String::from_utf8(bytes).map_err(|error| error.to_string());
+        text.and_then(|text| Self::parse(&text)).map_err(|what| {
             Usage(format!("{}: {what}; take the committed file again, or delete the row", path.display())).into()
         })
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::exp::rename;
-use super::{Place, print};
+use super::{Place, print, tell};
 use crate::analysis::{AnalysisReport, Subject, write_weights};
 use crate::config::{Experiment, Wishes};
 use crate::pipeline::quantized;
@@ -25,7 +25,7 @@ pub(super) struct AnalyzeArgs {
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
     /// The seed; the experiment's first where none is given.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = super::exp::parse_seed)]
     seed: Option<u64>,
     /// Measure on so many of the images that the method calibrates on.
     #[arg(long, default_value_t = 64, value_name = "N")]
@@ -83,6 +83,6 @@ pub(super) fn analyze(registry: Registry, args: &AnalyzeArgs) -> Result<ExitCode
 }
 
 fn stopped() -> ExitCode {
-    eprintln!("stopped: nothing was written");
+    tell("stopped: nothing was written");
     ExitCode::from(1)
 }

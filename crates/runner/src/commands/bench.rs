@@ -9,7 +9,7 @@ use blindfold_quant::{FitRequest, Plan, Precision, QuantConfig, QuantizedNetwork
 use blindfold_synth::{ImageSet, NoProgress, Request};
 use blindfold_zoo::{Network, NetworkBuilder, Normalization, Op, fold_batch_norms};
 use burn::tensor::{Device, Tensor};
-use clap::Args;
+use clap::{Args, value_parser};
 
 use super::{Place, print};
 use crate::Registry;
@@ -23,8 +23,8 @@ pub(super) struct BenchArgs {
     #[arg(long)]
     json: bool,
     /// Repetitions of each measurement; the median is printed.
-    #[arg(long, default_value_t = 7)]
-    repeat: usize,
+    #[arg(long, default_value_t = 7, value_parser = value_parser!(u32).range(1..))]
+    repeat: u32,
     #[command(flatten)]
     place: Place,
 }
@@ -161,10 +161,10 @@ fn images_of(network: &Network, device: &Device) -> Tensor<4> {
     Tensor::zeros([1, channels, height, width], device)
 }
 
-fn median(repeat: usize, mut run: impl FnMut() -> Result<()>) -> Result<f64> {
+fn median(repeat: u32, mut run: impl FnMut() -> Result<()>) -> Result<f64> {
     run()?;
     let mut times = Vec::new();
-    for _ in 0..repeat.max(1) {
+    for _ in 0..repeat {
         let began = Instant::now();
         run()?;
         times.push(began.elapsed().as_secs_f64());

@@ -12,7 +12,7 @@ use clap::Args;
 use rand::RngExt;
 
 use super::exp::rename;
-use super::{Place, print};
+use super::{Place, print, tell};
 use crate::analysis::Subject;
 use crate::config::{Experiment, Wishes};
 use crate::pipeline::{Prepared, quantized};
@@ -31,7 +31,7 @@ pub(super) struct BoundsArgs {
     #[arg(long, value_name = "NAME")]
     method: Option<String>,
     /// The seed; the experiment's first where none is given.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = super::exp::parse_seed)]
     seed: Option<u64>,
     /// Bound the images within so many 255ths of one image, pixel by pixel, instead of all that pixels can be.
     #[arg(long, value_name = "R")]
@@ -74,7 +74,7 @@ pub(super) fn bounds(registry: Registry, args: &BoundsArgs) -> Result<ExitCode> 
     let context = args.place.context(registry, Console::stderr())?;
     let label = format!("{method}/{seed}");
     let Some(prepared) = quantized(&context, &config, &label)? else {
-        eprintln!("stopped: nothing was written");
+        tell("stopped: nothing was written");
         return Ok(ExitCode::from(1));
     };
     let count = prepared.images.images.len();

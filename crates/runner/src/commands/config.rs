@@ -24,7 +24,7 @@ pub(super) struct ConfigArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// The seed.
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true, value_parser = super::exp::parse_seed)]
     seed: Option<u64>,
     /// With the [fast] table.
     #[arg(long)]

@@ -27,7 +27,7 @@ pub(super) fn doctor(registry: &Registry, _args: &DoctorArgs) -> Result<ExitCode
         }
     }
     for name in ["flex", "wgpu", "ndarray"].into_iter().filter(|name| !device::built_in().contains(name)) {
-        print(&format!("  not built in: {name} (build with --features {name})\n"));
+        print(&format!("  not built in: {name} (build with --no-default-features --features {name})\n"));
     }
     print("\nfolders\n");
     match Project::find(None) {

@@ -1,14 +1,16 @@
 //! `blindfold exp`.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Args;
 
-use super::{Place, print};
+use super::{Place, print, tell, typed};
 use crate::config::{Experiment, Wishes};
 use crate::pipeline::{Outcome, run_once};
 use crate::record::{Console, Summary, compare};
+use crate::teachers::strange_data;
 use crate::{Project, Registry, Usage, interrupt};
 
 /// Arguments of `exp`.
@@ -23,10 +25,10 @@ pub(super) struct ExpArgs {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     sets: Vec<String>,
     /// The seed in place of the experiment's own.
-    #[arg(long, conflicts_with = "seeds")]
+    #[arg(long, allow_negative_numbers = true, value_parser = parse_seed, conflicts_with = "seeds")]
     seed: Option<u64>,
     /// Seeds: 7, 1,2,5 or 1..5 (both ends included).
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     seeds: Option<String>,
     /// Small sizes for a quick look: the experiment's [fast] table.
     #[arg(long)]
@@ -78,7 +80,10 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
         runs.len(),
         context.device.name
     ));
-    let overrides: Vec<String> = std::env::args().collect();
+    let strange: BTreeSet<String> =
+        runs.iter().filter_map(|config| strange_data(&config.teacher, &config.data.name)).collect();
+    strange.iter().for_each(|what| tracing::warn!("{what}"));
+    let overrides = typed();
     let mut finished: Vec<Summary> = Vec::new();
     let mut unmeasured = None;
     let mut last = None;
@@ -103,7 +108,7 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
                 last = Some(path);
             }
             Ok(Outcome::Interrupted(path)) => {
-                eprintln!("stopped; {} is kept", path.display());
+                tell(&format!("stopped; {} is kept", path.display()));
                 return Ok(stopped(&overrides));
             }
             Err(error) => {
@@ -119,7 +124,7 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
         print(&format!("\n{}\n", table.to_markdown()));
     }
     if let Some(note) = unmeasured {
-        eprintln!("\naccuracy was not measured: {note}");
+        tell(&format!("\naccuracy was not measured: {note}"));
     }
     if let Some(error) = failed {
         return Err(error);
@@ -152,7 +157,7 @@ pub(super) fn rename(name: &mut String, wishes: Wishes<'_>) {
 }
 
 pub(super) fn stopped(arguments: &[String]) -> ExitCode {
-    eprintln!("to go on, type the same again:\n  {}", again(arguments));
+    tell(&format!("to go on, type the same again:\n  {}", again(arguments)));
     ExitCode::from(1)
 }
 
@@ -164,6 +169,11 @@ pub(super) fn again(arguments: &[String]) -> String {
         false => format!("'{}'", argument.replace('\'', "'\\''")),
     };
     arguments.iter().filter(|argument| *argument != "--fresh").map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// A seed of the command line. Made for clap, with `allow_negative_numbers`: it would take `-1` for an option.
+pub(super) fn parse_seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "write a whole number, 0 or more".to_owned())
 }
 
 /// `7`, `1,2,5`, `1..5` and `1..=5`: ranges include both ends.

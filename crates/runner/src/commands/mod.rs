@@ -16,6 +16,7 @@ mod plot;
 mod rebuild;
 mod report;
 mod selection;
+mod streams;
 mod study;
 mod tables;
 mod tags;
@@ -32,10 +33,12 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use self::streams::{lost, print, printed, tell};
+use crate::causes::with_causes;
 use crate::data::DataHome;
 use crate::pipeline::{Context, log::RunLogWriter};
 use crate::record::Console;
-use crate::usage::is_usage;
+use crate::usage::{advice, is_usage};
 use crate::{Project, Registry, device};
 
 /// Data-free quantization: every image source x quantizer x fitting step x protocol, from one TOML file.
@@ -74,7 +77,7 @@ enum Command {
     Report(report::ReportArgs),
     /// Run a study: methods x bits x seeds, its tables and figure.
     Study(study::StudyArgs),
-    /// Write the leaderboard, and from it every study's page, tables and figures and results/tables/.
+    /// Write the leaderboard, and from it results/tables/ and every study's page, tables and figures.
     Tables(tables::TablesArgs),
     /// Make TensorBoard events and metrics.csv of run folders anew from their metrics.jsonl.
     Rebuild(rebuild::RebuildArgs),
@@ -117,8 +120,17 @@ fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+            if let Err(error) = error.print() {
+                lost(error);
+            }
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            return match printed() {
+                Err(error) if code == 0 => {
+                    tell(&format!("error: {error}"));
+                    ExitCode::from(1)
+                }
+                _ => ExitCode::from(code),
+            };
         }
     };
     let file = tracing_subscriber::fmt::layer().with_writer(RunLogWriter).with_ansi(false).with_target(false);
@@ -151,18 +163,18 @@ fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -
         Command::New(args) => new::new(&registry, &args),
         Command::Completions(args) => completions::completions(Cli::command(), &args),
     };
-    match result {
+    match result.and_then(|code| printed().map(|()| code)) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let advice = advice(&error).map(|advice| format!("; {advice}")).unwrap_or_default();
+            tell(&format!("error: {}{advice}", with_causes(&error)));
             ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }
 }
 
-/// Prints to stdout; a reader that went away (`| head`) is no error.
-fn print(text: &str) {
-    use std::io::Write;
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+/// The command line as it was typed, for records and advice; what is not UTF-8 in it is shown with replacement
+/// characters.
+fn typed() -> Vec<String> {
+    std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect()
 }

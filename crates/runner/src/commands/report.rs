@@ -9,6 +9,7 @@ use toml::{Table, Value};
 
 use super::print;
 use super::selection::choose;
+use crate::causes::with_causes;
 use crate::config::{Experiment, Wishes};
 use crate::record::{differences, write_atomic};
 use crate::report::{Baseline, RunFiles, page};
@@ -85,6 +86,6 @@ fn baseline(args: &ReportArgs, files: &RunFiles) -> Baseline {
     };
     match resolved() {
         Ok(table) => Baseline::Experiment { differences: differences(&table, files.config()), name },
-        Err(error) => Baseline::Absent(format!("{error:#}")),
+        Err(error) => Baseline::Absent(with_causes(&error)),
     }
 }

@@ -77,10 +77,19 @@ pub(super) fn identity(path: &Path) -> PathBuf {
 }
 
 fn matching(pattern: &str, word: &str) -> Result<Vec<PathBuf>> {
-    let options =
-        MatchOptions { require_literal_separator: true, require_literal_leading_dot: true, ..MatchOptions::new() };
+    let options = MatchOptions { require_literal_separator: true, ..MatchOptions::new() };
     let paths = glob_with(pattern, options).map_err(|error| Usage(format!("the pattern `{word}`: {error}")))?;
-    Ok(paths.flatten().filter(|path| path.is_dir() && !is_aside(path)).collect())
+    Ok(paths.flatten().filter(|path| path.is_dir() && !is_aside(path) && !is_hidden(path, pattern)).collect())
+}
+
+/// Whether a path has a name with a dot in front that the pattern does not spell out. The crate has an option for that,
+/// `require_literal_leading_dot`, which panics at names that are not UTF-8.
+fn is_hidden(path: &Path, pattern: &str) -> bool {
+    let dotted = |name: &str| name.starts_with('.');
+    let spelt: Vec<Pattern> =
+        pattern.split('/').filter(|part| dotted(part)).filter_map(|part| Pattern::new(part).ok()).collect();
+    let mut names = path.iter().map(|name| name.to_string_lossy()).filter(|name| dotted(name));
+    names.any(|name| !spelt.iter().any(|part| part.matches(&name)))
 }
 
 /// Whether a run was moved aside to `<name>.old-<n>`.
@@ -150,6 +159,23 @@ mod tests {
         assert_eq!(names(root.path(), "exp-w4/zeroq/*"), ["exp-w4/zeroq/seed-1"]);
         let whole = root.path().join("exp-w[34]/real");
         assert_eq!(names(root.path(), whole.to_str().unwrap()), ["exp-w4/real"]);
+    }
+
+    #[test]
+    fn hidden_folders_match_only_where_their_dot_is_spelt_out() {
+        let root = results();
+        assert!(places(root.path(), "*/x").is_err());
+        assert_eq!(names(root.path(), ".c*/x"), [".cache/x"]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn folders_that_are_not_utf_8_match_nothing_and_harm_nothing() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let root = results();
+        fs::create_dir_all(root.path().join(std::ffi::OsStr::from_bytes(b"exp-\xff/zeroq"))).unwrap();
+        assert_eq!(names(root.path(), "exp-*"), ["exp-w3", "exp-w4"]);
     }
 
     #[test]

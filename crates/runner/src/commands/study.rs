@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, ValueEnum, value_parser};
 
-use super::{Place, print};
+use super::{Place, print, typed};
 use crate::pipeline::Context;
 use crate::record::Console;
 use crate::study::{
@@ -30,11 +30,13 @@ pub(super) struct StudyArgs {
     /// Only this protocol (repeatable).
     #[arg(long = "protocol", value_name = "NAME")]
     protocols: Vec<String>,
-    /// Only these: methods, bits, protocols, AXIS=VALUE, seed=N; of one kind any, of several kinds each.
-    #[arg(long, num_args = 1.., value_name = "METHOD|BITS|AXIS=VALUE")]
+    /// Only these: names, or with their kind method=NAME, bits=BITS, protocol=NAME, seed=N and AXIS=VALUE of the study's
+    /// own axes; of one kind any, of several kinds each. A name that is both, such as brecq, means the method; its
+    /// protocol is protocol=brecq.
+    #[arg(long, num_args = 1.., value_name = "NAME|KIND=NAME")]
     only: Vec<String>,
     /// At most this seed.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = super::exp::parse_seed)]
     max_seed: Option<u64>,
     /// The list of studies as JSON.
     #[arg(long, conflicts_with = "study")]
@@ -95,7 +97,7 @@ pub(super) fn study(registry: Registry, args: &StudyArgs) -> Result<ExitCode> {
     interrupt::listen();
     let console = if args.cell.is_some() { Console::silent() } else { Console::stderr() };
     let context = args.place.context(registry, console)?;
-    let arguments: Vec<String> = std::env::args().collect();
+    let arguments = typed();
     let overrides = arguments.join(" ");
     let worker = Worker { context: &context, study: &study, overrides: &overrides, fresh: args.fresh };
     if let Some(id) = &args.cell {

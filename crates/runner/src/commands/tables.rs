@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::print;
+use super::{print, tell};
 use crate::board::{Found, Leaderboard, documents, take_ledgers, take_runs};
 use crate::record::write_atomic;
 use crate::{Project, Usage};
@@ -21,7 +21,8 @@ pub(super) struct TablesArgs {
     /// Take up and write nothing: hold what is there against the leaderboard, and end with 1 where it differs.
     #[arg(long, conflicts_with = "imports")]
     check: bool,
-    /// The results folder [default: results/ of the repository].
+    /// The results folder; any other than the repository's own gets leaderboard and tables of its own, and the studies'
+    /// pages below experiments/ stay as they are [default: results/ of the repository].
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -55,7 +56,7 @@ pub(super) fn tables(args: &TablesArgs) -> Result<ExitCode> {
     }
     found.left_out.extend(board.settle());
     for note in &found.left_out {
-        eprintln!("left out: {note}");
+        tell(&format!("left out: {note}"));
     }
     let documents = documents(&project, &board, folders.first().map(PathBuf::as_path))?;
     write_atomic(&path, board.to_csv()?.as_bytes())?;

@@ -2,22 +2,22 @@
 
 mod metric;
 mod mixing;
+mod pages;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
 use metric::{MetricTable, metric_tables};
+use pages::write_pages;
 
-use super::print;
 use super::selection::{identity, places};
+use super::{print, tell};
+use crate::causes::with_causes;
 use crate::config::Experiment;
-use crate::record::{
-    Grid, METRICS_FILE, Phase, Published, Record, RunFolder, Summary, Table, compare, csv_cell, curves, gather, plot,
-    read_history, table_page, write_atomic,
-};
+use crate::record::{Grid, Published, Summary, Table, compare, csv_cell, gather};
 use crate::{Project, Usage};
 
 /// Arguments of `compare`.
@@ -67,9 +67,8 @@ pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode> {
         for folder in places(&project.runs(), word)? {
             let gathered = gather(&folder)?;
             for skipped in &gathered.skipped {
-                eprintln!("left out: {} ({:?})", skipped.path.display(), skipped.status);
+                tell(&format!("left out: {} ({:?})", skipped.path.display(), skipped.status));
             }
-            let paths: Vec<PathBuf> = gathered.runs.iter().map(|(path, _)| path.clone()).collect();
             let mut own = gathered.runs;
             let experiments = experiments_of(&project, own.iter().map(|(_, summary)| summary));
             arrange(&mut own, &experiments);
@@ -80,10 +79,7 @@ pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode> {
                 );
             }
             if args.write && own.is_empty() {
-                eprintln!("{}: no finished run there, its table and curves stay as they are", folder.display());
-            } else if args.write {
-                let summaries: Vec<Summary> = own.iter().map(|(_, summary)| summary.clone()).collect();
-                write_files(&project, &stem(&folder, word), &summaries, &paths, &published, &args.tag)?;
+                tell(&format!("{}: no finished run there, its table and curves stay as they are", folder.display()));
             }
             runs.extend(own.into_iter().filter(|(path, _)| known.insert(identity(path))));
         }
@@ -96,6 +92,7 @@ pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode> {
     if !args.split {
         mixing::check(&runs.iter().map(|(_, summary)| summary).collect::<Vec<_>>())?;
     }
+    let written = if args.write { write_pages(&project, &runs, &published, &args.tag)? } else { Vec::new() };
     let text = match &args.metric {
         Some(tag) => metric_text(&metric_tables(&runs, tag)?, args.format)?,
         None => {
@@ -111,6 +108,8 @@ pub(super) fn compare_runs(args: &CompareArgs) -> Result<ExitCode> {
         }
     };
     print(&text);
+    // Not on stdout, which is a table of some format.
+    written.iter().for_each(|path| tell(&format!("wrote {}", path.display())));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -183,7 +182,11 @@ fn experiments_of<'a>(project: &Project, runs: impl Iterator<Item = &'a Summary>
             Ok(experiment) => Some(experiment),
             Err(error) => {
                 if project.configs().join(format!("{}.toml", run.experiment)).is_file() {
-                    eprintln!("without the order of methods and published figures of {}: {error:#}", run.experiment);
+                    tell(&format!(
+                        "without the order of methods and published figures of {}: {}",
+                        run.experiment,
+                        with_causes(&error)
+                    ));
                 }
                 None
             }
@@ -201,35 +204,6 @@ fn arrange(runs: &mut [(PathBuf, Summary)], experiments: &[(String, Option<Exper
         let place = methods.and_then(|methods| methods.iter().position(|method| *method == run.method));
         (at, place.unwrap_or(usize::MAX), run.seed)
     });
-}
-
-/// What the files of these runs are named after.
-fn stem(folder: &Path, word: &str) -> String {
-    folder.file_name().map_or_else(|| word.to_owned(), |stem| stem.to_string_lossy().into_owned())
-}
-
-fn write_files(
-    project: &Project,
-    stem: &str,
-    summaries: &[Summary],
-    paths: &[PathBuf],
-    published: &Figures,
-    tag: &str,
-) -> Result<()> {
-    let text = table_page(stem, &compare(summaries, published)?);
-    write_atomic(&project.results().join("tables").join(format!("{stem}.md")), text.as_bytes())?;
-    let mut histories = Vec::new();
-    for path in paths {
-        histories.push((RunFolder::read_info(path)?.method, read_history(&path.join(METRICS_FILE))?));
-    }
-    let runs: Vec<(&str, &[Record])> =
-        histories.iter().map(|(method, records)| (method.as_str(), records.as_slice())).collect();
-    let lines = curves(&runs, Phase::Eval, tag);
-    if lines.iter().any(|curve| curve.points.len() > 1) {
-        let picture = plot(stem, tag, &lines)?;
-        write_atomic(&project.results().join("curves").join(format!("{stem}.svg")), picture.as_bytes())?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

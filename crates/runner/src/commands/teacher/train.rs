@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use toml::Value;
 
 use super::super::exp::again;
-use super::super::{Place, print};
+use super::super::{Place, print, tell, typed};
+use crate::causes::with_causes;
 use crate::config::{DataTable, read_table, set_key};
 use crate::data::Split;
 use crate::evaluate::{Probe, logits};
@@ -84,7 +85,7 @@ pub(super) fn train(registry: Registry, path: &Path, sets: &[String], fresh: boo
         device: context.device.name.clone(),
     };
     let run = RunFolder::path_of(&context.project.runs(), "teachers", &file.name, file.seed);
-    let arguments: Vec<String> = std::env::args().collect();
+    let arguments = typed();
     let request = OpenRequest {
         identity: &identity,
         config: &resolved,
@@ -130,11 +131,11 @@ pub(super) fn train(registry: Registry, path: &Path, sets: &[String], fresh: boo
         }
         Ok(None) => {
             folder.interrupt()?;
-            eprintln!("to go on, type the same again:\n  {}", again(&arguments));
+            tell(&format!("to go on, type the same again:\n  {}", again(&arguments)));
             Ok(ExitCode::from(1))
         }
         Err(error) => {
-            folder.fail(&format!("{error:#}"))?;
+            folder.fail(&with_causes(&error))?;
             Err(error)
         }
     }

@@ -249,3 +249,25 @@ fn compare_prints_and_writes_the_tables_of_finished_runs() {
     let curves = std::fs::read_to_string(bench.folder.path().join("a/curves/small.svg")).unwrap();
     assert!(curves.starts_with("<svg"));
 }
+
+#[test]
+fn names_that_lead_out_of_the_results_are_refused() {
+    let bench = Bench::new();
+    let configs = bench.folder.path().join("configs");
+    let own = std::fs::read_to_string(configs.join("small.toml")).unwrap();
+    let (code, resolved, stderr) = text(&bench.run(&["config", "small", "--method", "zeroq"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    for (file, old, new, words) in [
+        (&own, "name = \"small\"", "name = \"../../evil\"", "`experiment.name`: \"../../evil\" is no name of a folder"),
+        (&own, "name = \"small\"", "name = \"\"", "`experiment.name`: \"\" is no name of a folder"),
+        (&own, "name = \"small\"", "name = \".\"", "`experiment.name`: \".\" is no name of a folder"),
+        (&resolved, "name = \"zeroq\"", "name = \"../../evil\"", "`method.name`: \"../../evil\" is not valid"),
+    ] {
+        assert!(file.contains(old), "{file}");
+        let path = configs.join("evil.toml");
+        std::fs::write(&path, file.replacen(old, new, 1)).unwrap();
+        let (code, _, stderr) = text(&bench.run(&["exp", path.to_str().unwrap(), "--dry-run"]));
+        assert_eq!(code, Some(2), "{new}: {stderr}");
+        assert!(stderr.contains(words), "{new}: {stderr}");
+    }
+}

@@ -7,6 +7,7 @@ use blindfold_zoo::{near_matches, with_hint};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::folder_name::check_plain;
 use super::merge::{merge, set_key};
 use super::run_config::{MethodTable, RunConfig};
 use crate::Usage;
@@ -78,6 +79,9 @@ impl Experiment {
         }
         merge(&mut table, own);
         let experiment = Self::from_table(table).with_context(|| path.display().to_string())?;
+        if !experiment.resolved {
+            check_plain("`experiment.name`", &experiment.name).with_context(|| path.display().to_string())?;
+        }
         Ok(Self { beside: path.parent().map(|folder| folder.join("methods")), ..experiment })
     }
 

@@ -29,7 +29,7 @@ use toml::{Table, Value};
 use self::axis::{combinations, read_axes};
 use self::published::{Figure, Scope, read_published};
 use self::slurm::Resources;
-use crate::config::{Experiment, Wishes, merge, read_table};
+use crate::config::{Experiment, Wishes, check_plain, merge, read_table};
 use crate::record::{Claims, Published};
 use crate::{Project, Usage};
 
@@ -149,6 +149,7 @@ impl Study {
     /// # Errors
     /// An unknown name, with those that there are; unknown keys.
     pub fn read(project: &Project, name: &str) -> Result<Self> {
+        check_plain("study", name)?;
         let folder = project.root().join("experiments").join(name);
         let path = folder.join("study.toml");
         if !path.is_file() {

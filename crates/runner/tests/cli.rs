@@ -271,3 +271,28 @@ fn names_that_lead_out_of_the_results_are_refused() {
         assert!(stderr.contains(words), "{new}: {stderr}");
     }
 }
+
+#[test]
+fn keys_of_the_training_are_not_set_for_methods_without_one() {
+    let bench = Bench::new();
+    let (one, all) =
+        (["exp", "small", "--dry-run", "--method", "zeroq", "--set"], ["exp", "small", "--dry-run", "--set"]);
+    for arguments in [&one[..], &all[..]] {
+        for key in ["distill.batch", "distill.lr"] {
+            let set = format!("{key}=2");
+            let (code, _, stderr) = text(&bench.run(&[arguments, &[set.as_str()]].concat()));
+            assert_eq!(code, Some(2), "{set}: {stderr}");
+            let words = format!(
+                "`{key}`: method `zeroq` does not train (of the methods of small these do not: zeroq, brecq, real)"
+            );
+            assert!(stderr.contains(&words), "{stderr}");
+        }
+    }
+    let whole = ["config", "small", "--method", "zeroq", "--set", "distill={ batch = 4 }", "--set", "distill.epochs=3"];
+    let trained = ["config", "small", "--method", "zeroq-kd", "--set", "distill.epochs=3"];
+    for arguments in [&whole[..], &trained[..]] {
+        let (code, stdout, stderr) = text(&bench.run(arguments));
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(stdout.contains("[distill]") && stdout.contains("epochs = 3"), "{stdout}");
+    }
+}

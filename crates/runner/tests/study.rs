@@ -234,6 +234,7 @@ fn what_is_wrong_with_a_study_is_said_before_anything_runs() {
         ("baseline = \"zeroq\"", axes("quant.weight_bits = [4]"), "it is set by `study.bits`"),
         ("baseline = \"zeroq\"", axes("evaluation.bach = [4]"), "did you mean `batch`?"),
         ("baseline = \"zeroq\"", axes("images.iteratons = [4]"), "did you mean `iterations`?"),
+        ("baseline = \"zeroq\"", axes("distill.epochs = [1, 2]"), "`distill.epochs`: method `zeroq` does not train"),
         ("baseline = \"zeroq\"", own("published.zerog = { drop = 1, source = 'A' }"), "did you mean `zeroq`?"),
     ] {
         assert!(STUDY.contains(old), "{old}");

@@ -180,16 +180,10 @@ impl Experiment {
             let message = format!("{} has no method `{method}`{hint}; it has: {}", self.name, self.methods.join(", "));
             return Err(Usage(message).into());
         }
-        let mut table = self.common.clone();
-        if !self.resolved {
-            merge(&mut table, with_budget(self.method_table(project, method)?, method, full)?);
-            if let Some(Value::Table(own)) = self.per_method.get(method) {
-                merge(&mut table, own.clone());
-            }
-        }
+        let mut table = self.table_of(project, method, full)?;
         if fast {
             let mut fast = self.fast.clone();
-            if !table.contains_key("distill") {
+            if !trains(&table) {
                 fast.remove("distill");
             }
             let common_images = fast.remove("images");
@@ -210,6 +204,9 @@ impl Experiment {
             if assignment.trim_start().starts_with("seed=") {
                 return Err(Usage("--set seed: use --seed or --seeds".to_owned()).into());
             }
+            if !trains(&table) && assignment.trim_start().starts_with("distill.") {
+                return Err(self.untrained(project, method, assignment).into());
+            }
             set_key(&mut table, assignment)?;
         }
         let whole = i64::try_from(seed).map_err(|_| {
@@ -221,6 +218,35 @@ impl Experiment {
         })?;
         config.validate().map_err(|error| Usage(format!("{} / {method}: {error}", self.name)))?;
         Ok(config)
+    }
+
+    /// The tables of a method's runs, before what the command line asks.
+    fn table_of(&self, project: &Project, method: &str, full: bool) -> Result<Table> {
+        let mut table = self.common.clone();
+        if !self.resolved {
+            merge(&mut table, with_budget(self.method_table(project, method)?, method, full)?);
+            if let Some(Value::Table(own)) = self.per_method.get(method) {
+                merge(&mut table, own.clone());
+            }
+        }
+        Ok(table)
+    }
+
+    /// Why a key of the training is not set for a method that has none: the method would become another one under its
+    /// name. All methods of the experiment that are like it are named at once.
+    fn untrained(&self, project: &Project, method: &str, assignment: &str) -> Usage {
+        let key = assignment.split('=').next().unwrap_or(assignment).trim();
+        let alike = |other: &&String| self.table_of(project, other, false).is_ok_and(|table| !trains(&table));
+        let others: Vec<&str> = self.methods.iter().filter(alike).map(String::as_str).collect();
+        let others = match others.as_slice() {
+            [] => String::new(),
+            [one] if *one == method => String::new(),
+            _ => format!(" (of the methods of {} these do not: {})", self.name, others.join(", ")),
+        };
+        Usage(format!(
+            "`{key}`: method `{method}` does not train{others}: leave the key out, leave the method out, or add \
+             [distill] to its file or a whole `distill` table"
+        ))
     }
 
     /// The tables of a method: of the folder `methods/` beside the experiment's file, else of the project.
@@ -267,6 +293,10 @@ fn with_budget(mut method: Table, name: &str, full: bool) -> Result<Table> {
 fn steps_of(table: &Table) -> Vec<String> {
     let steps = table.get("fit").and_then(|fit| fit.get("steps")).and_then(Value::as_array);
     steps.into_iter().flatten().filter_map(|step| Some(step.as_str()?.to_owned())).collect()
+}
+
+fn trains(table: &Table) -> bool {
+    table.contains_key("distill")
 }
 
 fn source_of(table: &Table) -> Option<String> {

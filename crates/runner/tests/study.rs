@@ -230,6 +230,13 @@ fn what_is_wrong_with_a_study_is_said_before_anything_runs() {
         ("baseline = \"zeroq\"", own("baseline = 'zerog'"), "does not name `zerog` (did you mean `zeroq`?)"),
         ("seeds = [1, 2]", own("seeds = [1, 1]"), "name each seed once"),
         ("seeds = [1, 2]", own("seeds = [1]\nfast = true\nfull = true"), "exclude each other"),
+        ("seeds = [1, 2]", own("seeds = [1]\nseeds_of = { zeroq = [] }"), "`study.seeds_of.zeroq` is empty"),
+        ("[methods.zeroq.images]", own("[quant]\nweight_bits = 3\n[methods.zeroq.images]"), "is set by `study.bits`"),
+        (
+            "[methods.zeroq.images]",
+            own("[experiment]\nname = 'x'\n[methods.zeroq.images]"),
+            "`experiment.name` is set by",
+        ),
         ("bits = [\"w4a4\"]", own("bits = ['w4a4', 'w4a4']"), "`study.bits` names `w4a4` twice"),
         ("baseline = \"zeroq\"", axes("quant.weight_bits = [4]"), "it is set by `study.bits`"),
         ("baseline = \"zeroq\"", axes("evaluation.bach = [4]"), "did you mean `batch`?"),

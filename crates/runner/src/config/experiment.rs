@@ -9,6 +9,7 @@ use toml::{Table, Value};
 
 use super::folder_name::check_plain;
 use super::merge::{merge, set_key};
+use super::once::check_once;
 use super::run_config::{MethodTable, RunConfig};
 use crate::Usage;
 use crate::project::Project;
@@ -119,21 +120,23 @@ impl Experiment {
                 Usage("`experiment.methods` is empty: name at least one, such as [\"zeroq\"]".to_owned()).into()
             );
         }
+        check_once("`experiment.methods`", &methods)?;
+        check_once("`experiment.seeds`", &seeds)?;
         let published: std::collections::BTreeMap<String, PublishedTable> =
             Value::Table(take_table(&mut table, "published")?)
                 .try_into()
                 .context("in `published`")
                 .map_err(Usage::of)?;
-        let published =
+        if let Some((method, figure)) = published.iter().find(|(_, figure)| !figure.drop.is_finite()) {
+            let message = format!("`published.{method}.drop` is {}: write points of top-1, such as 2.5", figure.drop);
+            return Err(Usage(message).into());
+        }
+        let published: std::collections::BTreeMap<String, Published> =
             published.into_iter().map(|(method, p)| (method, Published { drop: p.drop, source: p.source })).collect();
         let fast = take_table(&mut table, "fast")?;
         let per_method = take_table(&mut table, "methods")?;
-        if let Some(stranger) = per_method.keys().find(|method| !methods.contains(method)) {
-            let near = near_matches(stranger, methods.iter().map(String::as_str)).join(", ");
-            return Err(
-                Usage(format!("`methods.{stranger}`: `experiment.methods` does not name it (near: {near})")).into()
-            );
-        }
+        check_named("methods", per_method.keys(), &methods)?;
+        check_named("published", published.keys(), &methods)?;
         table.insert("experiment".to_owned(), Value::Table(experiment));
         Ok(Self { name, methods, seeds, published, fast, per_method, common: table, beside: None, resolved })
     }
@@ -290,6 +293,14 @@ fn with_budget(mut method: Table, name: &str, full: bool) -> Result<Table> {
     Ok(method)
 }
 
+/// Whether the keys of a table by methods are methods of the experiment.
+fn check_named<'a>(table: &str, mut keys: impl Iterator<Item = &'a String>, methods: &[String]) -> Result<(), Usage> {
+    let Some(stranger) = keys.find(|method| !methods.contains(method)) else { return Ok(()) };
+    let near = near_matches(stranger, methods.iter().map(String::as_str));
+    let hint = near.first().map(|best| format!(" (did you mean `{best}`?)")).unwrap_or_default();
+    Err(Usage(format!("`{table}.{stranger}`: `experiment.methods` does not name it{hint}")))
+}
+
 fn steps_of(table: &Table) -> Vec<String> {
     let steps = table.get("fit").and_then(|fit| fit.get("steps")).and_then(Value::as_array);
     steps.into_iter().flatten().filter_map(|step| Some(step.as_str()?.to_owned())).collect()
@@ -373,4 +384,27 @@ pub fn experiment_names(project: &Project) -> Result<Vec<String>> {
 /// When the folder cannot be listed.
 pub fn method_names(project: &Project) -> Result<Vec<String>> {
     names(&project.configs().join("methods"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_an_experiment_is_said_before_anything_runs() {
+        for (keys, words) in [
+            ("methods = ['zeroq', 'zeroq']", "`experiment.methods` names `zeroq` twice"),
+            ("methods = ['zeroq']\nseeds = [1, 2, 1]", "`experiment.seeds` names `1` twice"),
+            (
+                "methods = ['zeroq']\n[published.zerog]\ndrop = 1\nsource = 'A'",
+                "`published.zerog`: `experiment.methods` does not name it (did you mean `zeroq`?)",
+            ),
+            ("methods = ['zeroq']\n[published.zeroq]\ndrop = nan\nsource = 'A'", "`published.zeroq.drop` is NaN"),
+            ("methods = ['zeroq']\n[methods.zerog]", "`methods.zerog`: `experiment.methods` does not name it"),
+        ] {
+            let table = format!("[experiment]\nname = 'small'\n{keys}").parse().unwrap();
+            let text = Experiment::from_table(table).unwrap_err().to_string();
+            assert!(text.starts_with(words), "{text}");
+        }
+    }
 }

@@ -256,6 +256,8 @@ fn what_is_wrong_with_a_study_is_said_before_anything_runs() {
         (vec!["small", "--only", "zerog"], "did you mean `zeroq`?"),
         (vec!["small", "--only", "sed=1"], "did you mean `seed`?"),
         (vec!["small", "--method", "zerog"], "--method zerog: the study has: zeroq, zeroq-kd (did you mean `zeroq`?)"),
+        (vec!["small", "--only", "seed=99"], "--only seed=99: the study has the seeds: 1, 2"),
+        (vec!["small", "--max-seed", "0", "--dry-run"], "none of its 4 cells is all that was asked for"),
         (vec!["small", "--jobs", "0"], "0 is not in 1..=1024"),
         (vec!["small", "--cell", "small/zeroq/1"], "such as small-gdfq-w4a4/zeroq/seed-1"),
     ] {

@@ -296,3 +296,19 @@ fn keys_of_the_training_are_not_set_for_methods_without_one() {
         assert!(stdout.contains("[distill]") && stdout.contains("epochs = 3"), "{stdout}");
     }
 }
+
+#[test]
+fn what_is_wrong_with_a_method_beside_an_experiment_is_said_of_its_own_file() {
+    let bench = Bench::new();
+    let elsewhere = bench.folder.path().join("elsewhere");
+    std::fs::create_dir_all(elsewhere.join("methods")).unwrap();
+    let experiment = elsewhere.join("small.toml");
+    std::fs::copy(bench.folder.path().join("configs/small.toml"), &experiment).unwrap();
+    let own = std::fs::read_to_string(bench.folder.path().join("configs/methods/zeroq.toml")).unwrap();
+    let file = elsewhere.join("methods/zeroq.toml");
+    std::fs::write(&file, own + "\n[budget]\nlong = 'all'\n").unwrap();
+    let arguments = ["exp", experiment.to_str().unwrap(), "--method", "zeroq", "--dry-run"];
+    let (code, _, stderr) = text(&bench.run(&arguments));
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains(&format!("{}: [budget]: `short` is missing", file.display())), "{stderr}");
+}

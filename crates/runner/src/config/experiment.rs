@@ -227,7 +227,8 @@ impl Experiment {
     fn table_of(&self, project: &Project, method: &str, full: bool) -> Result<Table> {
         let mut table = self.common.clone();
         if !self.resolved {
-            merge(&mut table, with_budget(self.method_table(project, method)?, method, full)?);
+            let (path, own) = self.method_file(project, method)?;
+            merge(&mut table, with_budget(own, &path, full)?);
             if let Some(Value::Table(own)) = self.per_method.get(method) {
                 merge(&mut table, own.clone());
             }
@@ -252,21 +253,21 @@ impl Experiment {
         ))
     }
 
-    /// The tables of a method: of the folder `methods/` beside the experiment's file, else of the project.
-    fn method_table(&self, project: &Project, method: &str) -> Result<Table> {
+    /// A method's file with its tables: of the folder `methods/` beside the experiment's file, else of the project.
+    fn method_file(&self, project: &Project, method: &str) -> Result<(PathBuf, Table)> {
         let own = self.beside.as_ref().map(|folder| folder.join(format!("{method}.toml")));
         match own.filter(|path| path.is_file()) {
-            Some(path) => read_table(&path),
-            None => read_method_table(project, method),
+            Some(path) => read_table(&path).map(|table| (path, table)),
+            None => Ok((method_path(project, method), read_method_table(project, method)?)),
         }
     }
 }
 
 /// A method's table for one of its two budgets: `[budget]` holds `short`, what share of the paper's the file's own sizes
 /// are, and `[budget.full]`, the keys with which it is the paper's.
-fn with_budget(mut method: Table, name: &str, full: bool) -> Result<Table> {
-    let mut budget = take_table(&mut method, "budget")?;
-    let wrong = |what: String| Usage(format!("configs/methods/{name}.toml: [budget]: {what}"));
+fn with_budget(mut method: Table, path: &Path, full: bool) -> Result<Table> {
+    let wrong = |what: String| Usage(format!("{}: [budget]: {what}", path.display()));
+    let mut budget = take_table(&mut method, "budget").map_err(|error| wrong(error.to_string()))?;
     let short = match budget.remove("short") {
         None if budget.is_empty() => None,
         Some(Value::String(share)) => Some(format!("short: {share}")),
@@ -338,12 +339,16 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+fn method_path(project: &Project, method: &str) -> PathBuf {
+    project.configs().join("methods").join(format!("{method}.toml"))
+}
+
 /// The tables that a method file sets.
 ///
 /// # Errors
 /// An unknown method with near matches, and what is wrong with its file.
 pub fn read_method_table(project: &Project, method: &str) -> Result<Table> {
-    let path = project.configs().join("methods").join(format!("{method}.toml"));
+    let path = method_path(project, method);
     if !path.is_file() {
         let known = method_names(project)?;
         let near = near_matches(method, known.iter().map(String::as_str));

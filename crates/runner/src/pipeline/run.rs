@@ -9,7 +9,7 @@ use blindfold_quant::{AllocationBudget, Audit, LayerError, Role, layer_errors, w
 use toml::Value;
 
 use super::cache::CacheSlot;
-use super::check::{check_fit, check_images, check_quantization, pinned};
+use super::check::{check_fit, check_images, check_plugins, check_quantization, pinned};
 use super::checkpoint::{CHECKPOINT, Checkpoint, FIT_CHECKPOINT, FitCheckpoint, read_checkpoint};
 use super::context::Context;
 use super::fit::Fit;
@@ -79,6 +79,7 @@ pub(crate) fn image_slots(context: &Context, config: &RunConfig) -> Result<Vec<C
 /// Faults of the input (exit code 2) and of the run (exit code 1); the run folder then says FAILED and why.
 pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: bool) -> Result<Outcome> {
     // Everything of the user's that can be wrong is looked at before the folder is made.
+    check_plugins(&context.registry, config)?;
     let teacher = context.teacher(&config.teacher)?;
     let config = &pinned(config, &teacher, context)?;
     let Value::Table(table) = Value::try_from(config).context("the configuration cannot be written as TOML")? else {

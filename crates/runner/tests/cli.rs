@@ -131,6 +131,11 @@ fn the_resolved_configuration_is_one_that_can_be_run() {
     std::fs::write(&path, &stdout).unwrap();
     let (code, _, stderr) = text(&bench.run(&["exp", path.to_str().unwrap(), "--out", "mine"]));
     assert_eq!(code, Some(0), "{stderr}");
+    let info = std::fs::read_to_string(bench.folder_of("mine", "zeroq").join("run.json")).unwrap();
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+    for key in ["teacher_sha256", "dataset_sha256"] {
+        assert_eq!(info[key].as_str().map(str::len), Some(64), "{key}");
+    }
     let written = std::fs::read_to_string(bench.folder_of("mine", "zeroq").join("config.toml")).unwrap();
     let mut written: toml::Table = written.parse().unwrap();
     // The run adds what it ran on.

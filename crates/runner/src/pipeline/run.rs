@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow};
 use blindfold_distill::StudentTrainer;
 use blindfold_quant::{AllocationBudget, Audit, LayerError, Role, layer_errors, weight_mse};
+use blindfold_zoo::sha256_hex;
 use toml::Value;
 
 use super::cache::CacheSlot;
@@ -172,6 +173,7 @@ fn live(
     let mut recorder = Recorder::open(folder, sinks, keep)?;
     folder.update(|info| {
         info.teacher_sha256 = Some(teacher.hash.clone());
+        info.dataset_sha256 = test.as_ref().ok().map(|images| sha256_hex(&images.pixels));
         info.images_sha256 = Some(made.key.clone());
         // What the images cost when they were made, whether that was now or for an earlier run.
         info.wall_seconds.insert("synth".to_owned(), made.records.last().map_or(0.0, |record| record.wall));

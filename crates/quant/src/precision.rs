@@ -30,6 +30,8 @@ pub enum Precision {
 enum Written {
     Bits(i64),
     Name(String),
+    /// Anything else, so that what to write is said of it as well.
+    Other(toml::Value),
 }
 
 impl Precision {
@@ -69,6 +71,9 @@ impl TryFrom<Written> for Precision {
             Written::Name(name) if name == "fp32" => Ok(Self::Float),
             Written::Bits(bits) => Err(ConfigError::invalid("bits", bits, WRITE)),
             Written::Name(name) => Err(ConfigError::invalid("bits", format!("{name:?}"), WRITE)),
+            Written::Other(value) => {
+                Err(ConfigError::Parse(format!("{value} is {}, no number of bits: {WRITE}", value.type_str())))
+            }
         }
     }
 }
@@ -111,8 +116,8 @@ mod tests {
 
     #[test]
     fn other_widths_are_errors_that_say_what_to_write() {
-        for text in ["bits = 9", "bits = 0", "bits = -3", "bits = \"int4\""] {
-            let error = toml::from_str::<Table>(text).unwrap_err().to_string();
+        for value in ["9", "0", "-3", "\"int4\"", "3.5", "nan", "true", "[4]"] {
+            let error = toml::from_str::<Table>(&format!("bits = {value}")).unwrap_err().to_string();
             assert!(error.contains("write 2 to 8, or \"fp32\""), "{error}");
         }
         assert!(Precision::int(0).is_err() && Precision::int(8).is_ok());

@@ -174,6 +174,11 @@ fn the_resolved_configuration_is_one_that_can_be_run() {
     std::fs::write(&path, &stdout).unwrap();
     let (code, _, stderr) = text(&bench.run(&["exp", path.to_str().unwrap(), "--out", "mine"]));
     assert_eq!(code, Some(0), "{stderr}");
+    let info = std::fs::read_to_string(bench.folder_of("mine", "zeroq").join("run.json")).unwrap();
+    let info: serde_json::Value = serde_json::from_str(&info).unwrap();
+    for key in ["teacher_sha256", "dataset_sha256"] {
+        assert_eq!(info[key].as_str().map(str::len), Some(64), "{key}");
+    }
     let written = std::fs::read_to_string(bench.folder_of("mine", "zeroq").join("config.toml")).unwrap();
     let mut written: toml::Table = written.parse().unwrap();
     // The run adds what it ran on.
@@ -291,4 +296,67 @@ fn compare_prints_and_writes_the_tables_of_finished_runs() {
     assert!(written.contains("| zeroq-kd |") && written.contains("REAL"), "{written}");
     let curves = std::fs::read_to_string(bench.folder.path().join("a/curves/small.svg")).unwrap();
     assert!(curves.starts_with("<svg"));
+}
+
+#[test]
+fn names_that_lead_out_of_the_results_are_refused() {
+    let bench = Bench::new();
+    let configs = bench.folder.path().join("configs");
+    let own = std::fs::read_to_string(configs.join("small.toml")).unwrap();
+    let (code, resolved, stderr) = text(&bench.run(&["config", "small", "--method", "zeroq"]));
+    assert_eq!(code, Some(0), "{stderr}");
+    for (file, old, new, words) in [
+        (&own, "name = \"small\"", "name = \"../../evil\"", "`experiment.name`: \"../../evil\" is no name of a folder"),
+        (&own, "name = \"small\"", "name = \"\"", "`experiment.name`: \"\" is no name of a folder"),
+        (&own, "name = \"small\"", "name = \".\"", "`experiment.name`: \".\" is no name of a folder"),
+        (&resolved, "name = \"zeroq\"", "name = \"../../evil\"", "`method.name`: \"../../evil\" is not valid"),
+    ] {
+        assert!(file.contains(old), "{file}");
+        let path = configs.join("evil.toml");
+        std::fs::write(&path, file.replacen(old, new, 1)).unwrap();
+        let (code, _, stderr) = text(&bench.run(&["exp", path.to_str().unwrap(), "--dry-run"]));
+        assert_eq!(code, Some(2), "{new}: {stderr}");
+        assert!(stderr.contains(words), "{new}: {stderr}");
+    }
+}
+
+#[test]
+fn keys_of_the_training_are_not_set_for_methods_without_one() {
+    let bench = Bench::new();
+    let (one, all) =
+        (["exp", "small", "--dry-run", "--method", "zeroq", "--set"], ["exp", "small", "--dry-run", "--set"]);
+    for arguments in [&one[..], &all[..]] {
+        for key in ["distill.batch", "distill.lr"] {
+            let set = format!("{key}=2");
+            let (code, _, stderr) = text(&bench.run(&[arguments, &[set.as_str()]].concat()));
+            assert_eq!(code, Some(2), "{set}: {stderr}");
+            let words = format!(
+                "`{key}`: method `zeroq` does not train (of the methods of small these do not: zeroq, brecq, real)"
+            );
+            assert!(stderr.contains(&words), "{stderr}");
+        }
+    }
+    let whole = ["config", "small", "--method", "zeroq", "--set", "distill={ batch = 4 }", "--set", "distill.epochs=3"];
+    let trained = ["config", "small", "--method", "zeroq-kd", "--set", "distill.epochs=3"];
+    for arguments in [&whole[..], &trained[..]] {
+        let (code, stdout, stderr) = text(&bench.run(arguments));
+        assert_eq!(code, Some(0), "{stderr}");
+        assert!(stdout.contains("[distill]") && stdout.contains("epochs = 3"), "{stdout}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_method_beside_an_experiment_is_said_of_its_own_file() {
+    let bench = Bench::new();
+    let elsewhere = bench.folder.path().join("elsewhere");
+    std::fs::create_dir_all(elsewhere.join("methods")).unwrap();
+    let experiment = elsewhere.join("small.toml");
+    std::fs::copy(bench.folder.path().join("configs/small.toml"), &experiment).unwrap();
+    let own = std::fs::read_to_string(bench.folder.path().join("configs/methods/zeroq.toml")).unwrap();
+    let file = elsewhere.join("methods/zeroq.toml");
+    std::fs::write(&file, own + "\n[budget]\nlong = 'all'\n").unwrap();
+    let arguments = ["exp", experiment.to_str().unwrap(), "--method", "zeroq", "--dry-run"];
+    let (code, _, stderr) = text(&bench.run(&arguments));
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains(&format!("{}: [budget]: `short` is missing", file.display())), "{stderr}");
 }

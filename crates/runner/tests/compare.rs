@@ -90,6 +90,26 @@ fn what_does_not_compare_is_refused_with_the_reason_and_split_on_demand() {
 }
 
 #[test]
+fn teachers_of_one_name_and_two_contents_do_not_compare() {
+    let results = Results::new();
+    let of = |experiment: &str, teacher: Option<&str>| Run {
+        teacher_sha256: teacher.map(|digits| digits.repeat(32)),
+        ..Run::new(experiment, "kd", 1).top1(&[50.0])
+    };
+    for run in [of("one", Some("ab")), of("two", Some("cd")), of("old", None)] {
+        results.add(&run, End::Completed(50.0));
+    }
+    for metric in [&[][..], &["--metric", "student/top1"]] {
+        let text = results.refused(&[&["compare", "one", "two"][..], metric].concat());
+        assert!(text.contains("content of the teacher: `abababababab` (one) and `cdcdcdcdcdcd` (two)"), "{text}");
+        let text = results.works(&[&["compare", "one", "two", "--split"][..], metric].concat());
+        assert_eq!(text.matches("| method |").count(), 2, "{text}");
+        let text = results.works(&[&["compare", "two", "old"][..], metric].concat());
+        assert_eq!(text.matches("| method |").count(), 1, "{text}");
+    }
+}
+
+#[test]
 fn runs_are_named_by_experiment_folder_or_pattern_and_count_once() {
     let results = results();
     let whole = results.works(&["compare", "w4"]);

@@ -230,10 +230,18 @@ fn what_is_wrong_with_a_study_is_said_before_anything_runs() {
         ("baseline = \"zeroq\"", own("baseline = 'zerog'"), "does not name `zerog` (did you mean `zeroq`?)"),
         ("seeds = [1, 2]", own("seeds = [1, 1]"), "name each seed once"),
         ("seeds = [1, 2]", own("seeds = [1]\nfast = true\nfull = true"), "exclude each other"),
+        ("seeds = [1, 2]", own("seeds = [1]\nseeds_of = { zeroq = [] }"), "`study.seeds_of.zeroq` is empty"),
+        ("[methods.zeroq.images]", own("[quant]\nweight_bits = 3\n[methods.zeroq.images]"), "is set by `study.bits`"),
+        (
+            "[methods.zeroq.images]",
+            own("[experiment]\nname = 'x'\n[methods.zeroq.images]"),
+            "`experiment.name` is set by",
+        ),
         ("bits = [\"w4a4\"]", own("bits = ['w4a4', 'w4a4']"), "`study.bits` names `w4a4` twice"),
         ("baseline = \"zeroq\"", axes("quant.weight_bits = [4]"), "it is set by `study.bits`"),
         ("baseline = \"zeroq\"", axes("evaluation.bach = [4]"), "did you mean `batch`?"),
         ("baseline = \"zeroq\"", axes("images.iteratons = [4]"), "did you mean `iterations`?"),
+        ("baseline = \"zeroq\"", axes("distill.epochs = [1, 2]"), "`distill.epochs`: method `zeroq` does not train"),
         ("baseline = \"zeroq\"", own("published.zerog = { drop = 1, source = 'A' }"), "did you mean `zeroq`?"),
     ] {
         assert!(STUDY.contains(old), "{old}");
@@ -248,6 +256,8 @@ fn what_is_wrong_with_a_study_is_said_before_anything_runs() {
         (vec!["small", "--only", "zerog"], "did you mean `zeroq`?"),
         (vec!["small", "--only", "sed=1"], "did you mean `seed`?"),
         (vec!["small", "--method", "zerog"], "--method zerog: the study has: zeroq, zeroq-kd (did you mean `zeroq`?)"),
+        (vec!["small", "--only", "seed=99"], "--only seed=99: the study has the seeds: 1, 2"),
+        (vec!["small", "--max-seed", "0", "--dry-run"], "none of its 4 cells is all that was asked for"),
         (vec!["small", "--jobs", "0"], "0 is not in 1..=1024"),
         (vec!["small", "--cell", "small/zeroq/1"], "such as small-gdfq-w4a4/zeroq/seed-1"),
     ] {

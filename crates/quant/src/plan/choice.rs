@@ -17,6 +17,8 @@ pub struct PluginChoice {
 enum Written {
     Name(String),
     Table(toml::Table),
+    /// Anything else, so that what to write is said of it as well.
+    Other(toml::Value),
 }
 
 impl PluginChoice {
@@ -43,6 +45,10 @@ impl TryFrom<Written> for PluginChoice {
                 Some(other) => Err(format!("`kind` is {other}: write the plugin's name, such as kind = \"mse\"")),
                 None => Err("the plugin's name is missing: write it as kind = \"...\"".to_owned()),
             },
+            Written::Other(value) => Err(format!(
+                "{value} is {}, no plugin: write its name, such as \"mse\", or a table such as {{ kind = \"mse\" }}",
+                value.type_str()
+            )),
         }
     }
 }
@@ -76,5 +82,13 @@ mod tests {
             assert_eq!(toml::from_str::<Holder>(&toml::to_string(&holder).unwrap()).unwrap(), holder);
         }
         assert!(toml::from_str::<Holder>("range = { p = 2.0 }").is_err());
+    }
+
+    #[test]
+    fn what_is_neither_a_name_nor_a_table_is_told_both_forms() {
+        for text in ["range = 3.5", "range = true", "range = [\"mse\"]"] {
+            let error = toml::from_str::<Holder>(text).unwrap_err().to_string();
+            assert!(error.contains("no plugin: write its name, such as \"mse\", or a table"), "{error}");
+        }
     }
 }

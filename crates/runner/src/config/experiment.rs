@@ -7,7 +7,9 @@ use blindfold_zoo::{near_matches, with_hint};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::folder_name::check_plain;
 use super::merge::{merge, set_key};
+use super::once::check_once;
 use super::run_config::{MethodTable, RunConfig};
 use crate::Usage;
 use crate::project::Project;
@@ -78,6 +80,9 @@ impl Experiment {
         }
         merge(&mut table, own);
         let experiment = Self::from_table(table).with_context(|| path.display().to_string())?;
+        if !experiment.resolved {
+            check_plain("`experiment.name`", &experiment.name).with_context(|| path.display().to_string())?;
+        }
         Ok(Self { beside: path.parent().map(|folder| folder.join("methods")), ..experiment })
     }
 
@@ -115,21 +120,23 @@ impl Experiment {
                 Usage("`experiment.methods` is empty: name at least one, such as [\"zeroq\"]".to_owned()).into()
             );
         }
+        check_once("`experiment.methods`", &methods)?;
+        check_once("`experiment.seeds`", &seeds)?;
         let published: std::collections::BTreeMap<String, PublishedTable> =
             Value::Table(take_table(&mut table, "published")?)
                 .try_into()
                 .context("in `published`")
                 .map_err(Usage::of)?;
-        let published =
+        if let Some((method, figure)) = published.iter().find(|(_, figure)| !figure.drop.is_finite()) {
+            let message = format!("`published.{method}.drop` is {}: write points of top-1, such as 2.5", figure.drop);
+            return Err(Usage(message).into());
+        }
+        let published: std::collections::BTreeMap<String, Published> =
             published.into_iter().map(|(method, p)| (method, Published { drop: p.drop, source: p.source })).collect();
         let fast = take_table(&mut table, "fast")?;
         let per_method = take_table(&mut table, "methods")?;
-        if let Some(stranger) = per_method.keys().find(|method| !methods.contains(method)) {
-            let near = near_matches(stranger, methods.iter().map(String::as_str)).join(", ");
-            return Err(
-                Usage(format!("`methods.{stranger}`: `experiment.methods` does not name it (near: {near})")).into()
-            );
-        }
+        check_named("methods", per_method.keys(), &methods)?;
+        check_named("published", published.keys(), &methods)?;
         table.insert("experiment".to_owned(), Value::Table(experiment));
         Ok(Self { name, methods, seeds, published, fast, per_method, common: table, beside: None, resolved })
     }
@@ -176,16 +183,10 @@ impl Experiment {
             let message = format!("{} has no method `{method}`{hint}; it has: {}", self.name, self.methods.join(", "));
             return Err(Usage(message).into());
         }
-        let mut table = self.common.clone();
-        if !self.resolved {
-            merge(&mut table, with_budget(self.method_table(project, method)?, method, full)?);
-            if let Some(Value::Table(own)) = self.per_method.get(method) {
-                merge(&mut table, own.clone());
-            }
-        }
+        let mut table = self.table_of(project, method, full)?;
         if fast {
             let mut fast = self.fast.clone();
-            if !table.contains_key("distill") {
+            if !trains(&table) {
                 fast.remove("distill");
             }
             let common_images = fast.remove("images");
@@ -206,6 +207,9 @@ impl Experiment {
             if assignment.trim_start().starts_with("seed=") {
                 return Err(Usage("--set seed: use --seed or --seeds".to_owned()).into());
             }
+            if !trains(&table) && assignment.trim_start().starts_with("distill.") {
+                return Err(self.untrained(project, method, assignment).into());
+            }
             set_key(&mut table, assignment)?;
         }
         let whole = i64::try_from(seed).map_err(|_| {
@@ -219,21 +223,51 @@ impl Experiment {
         Ok(config)
     }
 
-    /// The tables of a method: of the folder `methods/` beside the experiment's file, else of the project.
-    fn method_table(&self, project: &Project, method: &str) -> Result<Table> {
+    /// The tables of a method's runs, before what the command line asks.
+    fn table_of(&self, project: &Project, method: &str, full: bool) -> Result<Table> {
+        let mut table = self.common.clone();
+        if !self.resolved {
+            let (path, own) = self.method_file(project, method)?;
+            merge(&mut table, with_budget(own, &path, full)?);
+            if let Some(Value::Table(own)) = self.per_method.get(method) {
+                merge(&mut table, own.clone());
+            }
+        }
+        Ok(table)
+    }
+
+    /// Why a key of the training is not set for a method that has none: the method would become another one under its
+    /// name. All methods of the experiment that are like it are named at once.
+    fn untrained(&self, project: &Project, method: &str, assignment: &str) -> Usage {
+        let key = assignment.split('=').next().unwrap_or(assignment).trim();
+        let alike = |other: &&String| self.table_of(project, other, false).is_ok_and(|table| !trains(&table));
+        let others: Vec<&str> = self.methods.iter().filter(alike).map(String::as_str).collect();
+        let others = match others.as_slice() {
+            [] => String::new(),
+            [one] if *one == method => String::new(),
+            _ => format!(" (of the methods of {} these do not: {})", self.name, others.join(", ")),
+        };
+        Usage(format!(
+            "`{key}`: method `{method}` does not train{others}: leave the key out, leave the method out, or add \
+             [distill] to its file or a whole `distill` table"
+        ))
+    }
+
+    /// A method's file with its tables: of the folder `methods/` beside the experiment's file, else of the project.
+    fn method_file(&self, project: &Project, method: &str) -> Result<(PathBuf, Table)> {
         let own = self.beside.as_ref().map(|folder| folder.join(format!("{method}.toml")));
         match own.filter(|path| path.is_file()) {
-            Some(path) => read_table(&path),
-            None => read_method_table(project, method),
+            Some(path) => read_table(&path).map(|table| (path, table)),
+            None => Ok((method_path(project, method), read_method_table(project, method)?)),
         }
     }
 }
 
 /// A method's table for one of its two budgets: `[budget]` holds `short`, what share of the paper's the file's own sizes
 /// are, and `[budget.full]`, the keys with which it is the paper's.
-fn with_budget(mut method: Table, name: &str, full: bool) -> Result<Table> {
-    let mut budget = take_table(&mut method, "budget")?;
-    let wrong = |what: String| Usage(format!("configs/methods/{name}.toml: [budget]: {what}"));
+fn with_budget(mut method: Table, path: &Path, full: bool) -> Result<Table> {
+    let wrong = |what: String| Usage(format!("{}: [budget]: {what}", path.display()));
+    let mut budget = take_table(&mut method, "budget").map_err(|error| wrong(error.to_string()))?;
     let short = match budget.remove("short") {
         None if budget.is_empty() => None,
         Some(Value::String(share)) => Some(format!("short: {share}")),
@@ -260,9 +294,21 @@ fn with_budget(mut method: Table, name: &str, full: bool) -> Result<Table> {
     Ok(method)
 }
 
+/// Whether the keys of a table by methods are methods of the experiment.
+fn check_named<'a>(table: &str, mut keys: impl Iterator<Item = &'a String>, methods: &[String]) -> Result<(), Usage> {
+    let Some(stranger) = keys.find(|method| !methods.contains(method)) else { return Ok(()) };
+    let near = near_matches(stranger, methods.iter().map(String::as_str));
+    let hint = near.first().map(|best| format!(" (did you mean `{best}`?)")).unwrap_or_default();
+    Err(Usage(format!("`{table}.{stranger}`: `experiment.methods` does not name it{hint}")))
+}
+
 fn steps_of(table: &Table) -> Vec<String> {
     let steps = table.get("fit").and_then(|fit| fit.get("steps")).and_then(Value::as_array);
     steps.into_iter().flatten().filter_map(|step| Some(step.as_str()?.to_owned())).collect()
+}
+
+fn trains(table: &Table) -> bool {
+    table.contains_key("distill")
 }
 
 fn source_of(table: &Table) -> Option<String> {
@@ -293,12 +339,16 @@ fn names(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+fn method_path(project: &Project, method: &str) -> PathBuf {
+    project.configs().join("methods").join(format!("{method}.toml"))
+}
+
 /// The tables that a method file sets.
 ///
 /// # Errors
 /// An unknown method with near matches, and what is wrong with its file.
 pub fn read_method_table(project: &Project, method: &str) -> Result<Table> {
-    let path = project.configs().join("methods").join(format!("{method}.toml"));
+    let path = method_path(project, method);
     if !path.is_file() {
         let known = method_names(project)?;
         let near = near_matches(method, known.iter().map(String::as_str));
@@ -339,4 +389,27 @@ pub fn experiment_names(project: &Project) -> Result<Vec<String>> {
 /// When the folder cannot be listed.
 pub fn method_names(project: &Project) -> Result<Vec<String>> {
     names(&project.configs().join("methods"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_with_an_experiment_is_said_before_anything_runs() {
+        for (keys, words) in [
+            ("methods = ['zeroq', 'zeroq']", "`experiment.methods` names `zeroq` twice"),
+            ("methods = ['zeroq']\nseeds = [1, 2, 1]", "`experiment.seeds` names `1` twice"),
+            (
+                "methods = ['zeroq']\n[published.zerog]\ndrop = 1\nsource = 'A'",
+                "`published.zerog`: `experiment.methods` does not name it (did you mean `zeroq`?)",
+            ),
+            ("methods = ['zeroq']\n[published.zeroq]\ndrop = nan\nsource = 'A'", "`published.zeroq.drop` is NaN"),
+            ("methods = ['zeroq']\n[methods.zerog]", "`methods.zerog`: `experiment.methods` does not name it"),
+        ] {
+            let table = format!("[experiment]\nname = 'small'\n{keys}").parse().unwrap();
+            let text = Experiment::from_table(table).unwrap_err().to_string();
+            assert!(text.starts_with(words), "{text}");
+        }
+    }
 }

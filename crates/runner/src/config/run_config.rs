@@ -6,6 +6,8 @@ use blindfold_zoo::{ArchitectureTable, ConfigError, Normalization, near_matches}
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use super::folder_name::is_one_folder;
+
 /// Everything that determines one run: one experiment, one method, one seed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -42,11 +44,18 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
-    /// Checks the numbers that no plugin looks at.
+    /// Checks the names and numbers that no plugin looks at.
     ///
     /// # Errors
     /// [`ConfigError::Invalid`] with the key.
     pub fn validate(&self) -> Result<(), ConfigError> {
+        for (key, name) in [("experiment.name", &self.experiment.name), ("method.name", &self.method.name)] {
+            if !is_one_folder(name) {
+                let fix =
+                    "runs lie in a folder of that name: write one name without `/` that does not begin with a dot";
+                return Err(ConfigError::invalid(key, format!("{name:?}"), fix));
+            }
+        }
         let evaluation = &self.evaluation;
         let counts = [
             ("evaluation.batch", evaluation.batch),

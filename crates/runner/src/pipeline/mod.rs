@@ -19,6 +19,7 @@ mod stage;
 mod trained;
 
 pub(crate) use cache::CacheSlot;
+pub use check::check_plugins;
 pub use context::Context;
 pub(crate) use quantize::{Prepared, quantized};
 #[cfg(test)]

@@ -13,6 +13,7 @@ use super::checkpoint::{FIT_CHECKPOINT, FitCheckpoint, unpack};
 use super::context::Context;
 use super::images::{MadeImages, make};
 use super::run::config_identity;
+use crate::Registry;
 use crate::config::RunConfig;
 use crate::interrupt;
 use crate::record::{RunFolder, Status, Task};
@@ -107,15 +108,11 @@ impl Keeper for Kept {
 pub(super) type NamedStep = (String, Box<dyn FittingStep>);
 
 /// The fitting steps of a configuration, in order.
-pub(super) fn fitting_steps(context: &Context, config: &RunConfig) -> Result<Vec<NamedStep>, ConfigError> {
+pub(super) fn fitting_steps(registry: &Registry, config: &RunConfig) -> Result<Vec<NamedStep>, ConfigError> {
     let mut steps: Vec<NamedStep> = Vec::new();
     for name in &config.fit.steps {
-        let step = context
-            .registry
-            .quant
-            .steps
-            .build(name, config.fit.options_of(name))
-            .map_err(|error| error.within("fit"))?;
+        let step = registry.quant.steps.build(name, config.fit.options_of(name));
+        let step = step.map_err(|error| error.within("fit"))?;
         if let Some((before, _)) = steps.last().filter(|(_, last)| last.stage() > step.stage()) {
             let fix = format!("it works before activations are calibrated and `{before}` after: name it earlier");
             return Err(ConfigError::invalid("fit.steps", name, fix));
@@ -165,7 +162,7 @@ impl Quantize<'_> {
     /// `None` when the user stopped it.
     pub(super) fn run(&self, keeper: &mut dyn Keeper) -> Result<Option<Done>> {
         let Self { context, config, .. } = *self;
-        let steps = fitting_steps(context, config)?;
+        let steps = fitting_steps(&context.registry, config)?;
         let mut quant = config.quant.clone();
         let mut allocation = None;
         let (mut network, mut plan) = rewritten(context, &quant, &self.teacher.network)?;

@@ -6,10 +6,11 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, anyhow};
 use blindfold_distill::StudentTrainer;
 use blindfold_quant::{AllocationBudget, Audit, LayerError, Role, layer_errors, weight_mse};
+use blindfold_zoo::sha256_hex;
 use toml::Value;
 
 use super::cache::CacheSlot;
-use super::check::{check_fit, check_images, check_quantization, pinned};
+use super::check::{check_fit, check_images, check_plugins, check_quantization, pinned};
 use super::checkpoint::{CHECKPOINT, Checkpoint, FIT_CHECKPOINT, FitCheckpoint, read_checkpoint};
 use super::context::Context;
 use super::fit::Fit;
@@ -79,6 +80,7 @@ pub(crate) fn image_slots(context: &Context, config: &RunConfig) -> Result<Vec<C
 /// Faults of the input (exit code 2) and of the run (exit code 1); the run folder then says FAILED and why.
 pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: bool) -> Result<Outcome> {
     // Everything of the user's that can be wrong is looked at before the folder is made.
+    check_plugins(&context.registry, config)?;
     let teacher = context.teacher(&config.teacher)?;
     let config = &pinned(config, &teacher, context)?;
     let Value::Table(table) = Value::try_from(config).context("the configuration cannot be written as TOML")? else {
@@ -171,6 +173,7 @@ fn live(
     let mut recorder = Recorder::open(folder, sinks, keep)?;
     folder.update(|info| {
         info.teacher_sha256 = Some(teacher.hash.clone());
+        info.dataset_sha256 = test.as_ref().ok().map(|images| sha256_hex(&images.pixels));
         info.images_sha256 = Some(made.key.clone());
         // What the images cost when they were made, whether that was now or for an earlier run.
         info.wall_seconds.insert("synth".to_owned(), made.records.last().map_or(0.0, |record| record.wall));

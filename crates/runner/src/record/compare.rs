@@ -54,7 +54,23 @@ pub enum CompareError {
     },
 }
 
-/// Tables of these runs: one for each test set, teacher and bit width; in it a row for each method (of each experiment), with
+/// Digits of a content that tell it from others.
+const SHORT: usize = 12;
+
+/// SHA-256 of the state of a run's teacher; one that is not known is taken to be that of the first of `runs` with a
+/// teacher of its name, and is empty where none is known.
+pub(crate) fn teacher_content<'a>(run: &'a Summary, runs: &[&'a Summary]) -> &'a str {
+    let same = |other: &&&'a Summary| other.teacher == run.teacher;
+    let first = || runs.iter().filter(same).find_map(|other| other.teacher_sha256.as_deref());
+    run.teacher_sha256.as_deref().or_else(first).unwrap_or_default()
+}
+
+/// The beginning of a content, for people.
+pub(crate) fn shortened(content: &str) -> &str {
+    content.get(..SHORT).unwrap_or(content)
+}
+
+/// Tables of these runs: one for each test set, teacher (by name and content) and bit width; in it a row for each method (of each experiment), with
 /// mean and standard deviation (n - 1) over its seeds. Data-free methods come first, otherwise rows keep the order in which
 /// their runs are given. `published` is by experiment and method: a figure belongs to its experiment's teacher and bits.
 ///
@@ -64,10 +80,16 @@ pub fn compare(
     runs: &[Summary],
     published: &BTreeMap<(String, String), Published>,
 ) -> Result<Vec<Table>, CompareError> {
-    grouped(runs.iter(), |run| [&run.dataset, &run.teacher, &run.network, &run.bits])
-        .into_iter()
-        .map(|runs| table(&runs, published))
-        .collect()
+    let all: Vec<&Summary> = runs.iter().collect();
+    let named = |run: &Summary| {
+        let mut namesakes = all.iter().filter(|other| other.teacher == run.teacher);
+        match namesakes.any(|other| teacher_content(other, &all) != teacher_content(run, &all)) {
+            true => format!("`{}` (content {})", run.teacher, shortened(teacher_content(run, &all))),
+            false => format!("`{}`", run.teacher),
+        }
+    };
+    let key = |run| (teacher_content(run, &all), [&run.dataset, &run.teacher, &run.network, &run.bits]);
+    grouped(runs.iter(), key).into_iter().map(|runs| table(&runs, &named(runs[0]), published)).collect()
 }
 
 /// Groups in the order of their first members.
@@ -86,7 +108,11 @@ fn grouped<'a, K: PartialEq>(
     groups.into_iter().map(|(_, members)| members).collect()
 }
 
-fn table(runs: &[&Summary], published: &BTreeMap<(String, String), Published>) -> Result<Table, CompareError> {
+fn table(
+    runs: &[&Summary],
+    teacher: &str,
+    published: &BTreeMap<(String, String), Published>,
+) -> Result<Table, CompareError> {
     let first = runs[0];
     let mut protocols: BTreeMap<&str, &str> = BTreeMap::new();
     for run in runs {
@@ -110,8 +136,8 @@ fn table(runs: &[&Summary], published: &BTreeMap<(String, String), Published>) -
     rows.sort_by_key(|row| row.uses_real_data);
     let experiments = experiments.into_iter().collect::<Vec<_>>().join(", ");
     let caption = format!(
-        "**{experiments}**: {} on {}, teacher `{}`, {}, protocol `{}`. Accuracies in %, mean ± std (n − 1) over n seeds.",
-        first.network, first.dataset, first.teacher, first.bits, first.protocol
+        "**{experiments}**: {} on {}, teacher {teacher}, {}, protocol `{}`. Accuracies in %, mean ± std (n − 1) over n seeds.",
+        first.network, first.dataset, first.bits, first.protocol
     );
     let mut notes: Vec<String> = Vec::new();
     let reasons: BTreeSet<&str> =
@@ -247,6 +273,19 @@ mod tests {
         let methods: Vec<&str> = tables[0].rows.iter().map(|row| row.method.as_str()).collect();
         assert_eq!(methods, ["cifar10-w4a4/zeroq", "cifar10-w4a4-long/zeroq"]);
         assert!(tables[1].caption.contains("resnet56-cifar10"));
+    }
+
+    #[test]
+    fn teachers_of_one_name_and_two_contents_share_no_table() {
+        let of =
+            |method: &str, content: &str| Summary { teacher_sha256: Some(content.repeat(32)), ..run(method, 1, 87.0) };
+        let runs = [run("old", 1, 87.0), of("zeroq", "ab"), of("zeroq", "cd"), of("noise", "cd")];
+        let tables = compare(&runs, &BTreeMap::new()).unwrap();
+        let methods = |table: &Table| table.rows.iter().map(|row| row.method.clone()).collect::<Vec<_>>();
+        assert_eq!(tables.iter().map(methods).collect::<Vec<_>>(), [["old", "zeroq"], ["zeroq", "noise"]]);
+        assert!(tables[1].caption.contains("`resnet20-cifar10` (content cdcdcdcdcdcd)"), "{}", tables[1].caption);
+        let alike = compare(&runs[..2], &BTreeMap::new()).unwrap();
+        assert!(alike.len() == 1 && !alike[0].caption.contains("content"));
     }
 
     #[test]

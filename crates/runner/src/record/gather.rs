@@ -41,7 +41,8 @@ fn visit(folder: &Path, found: &mut Gathered) -> Result<(), RecordError> {
     if folder.join("run.json").is_file() {
         let info = RunFolder::read_info(folder)?;
         if info.status == Status::Completed {
-            found.runs.push((folder.to_owned(), RunFolder::read_summary(folder)?));
+            let summary = RunFolder::read_summary(folder)?;
+            found.runs.push((folder.to_owned(), Summary { teacher_sha256: info.teacher_sha256, ..summary }));
         } else {
             found.skipped.push(Skipped { path: folder.to_owned(), status: info.status });
         }

@@ -39,6 +39,7 @@ pub use atomic::write_atomic;
 pub use claim::{Claim, Claims, Taken};
 pub use clock::rfc3339;
 pub use compare::{CompareError, Published, compare};
+pub(crate) use compare::{shortened, teacher_content};
 pub use config_diff::{Difference, config_hash, differences, flatten};
 pub use console::{Console, Task};
 pub use curves::{Curve, Point, curves};

@@ -95,7 +95,7 @@ pub struct RunInfo {
     pub cores: Option<usize>,
     /// SHA-256 of the teacher's state.
     pub teacher_sha256: Option<String>,
-    /// SHA-256 of the test set.
+    /// SHA-256 of the pixels of the test set, where there is one.
     pub dataset_sha256: Option<String>,
     /// Content hash of the images that were calibrated or fitted on.
     pub images_sha256: Option<String>,

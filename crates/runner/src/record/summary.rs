@@ -38,6 +38,9 @@ pub struct Summary {
     pub seed: u64,
     /// The teacher's name in the catalogue.
     pub teacher: String,
+    /// SHA-256 of its state, where it was read from run.json; the summary itself does not have it.
+    #[serde(skip)]
+    pub teacher_sha256: Option<String>,
     /// Its architecture, such as `resnet20`.
     pub network: String,
     /// The test set's name.

@@ -4,18 +4,8 @@ use std::collections::BTreeMap;
 
 use toml::{Table, Value};
 
+use super::own_keys::{is_within, owner};
 use crate::Usage;
-
-/// Keys that a study sets by other means, with these.
-const OWN: [(&str, &str); 7] = [
-    ("seed", "`study.seeds`"),
-    ("device", "`--device`"),
-    ("method", "`study.methods`"),
-    ("experiment", "the study, which names its experiments"),
-    ("quant.protocol", "`study.protocols`"),
-    ("quant.weight_bits", "`study.bits`"),
-    ("quant.activation_bits", "`study.bits`"),
-];
 
 /// A key of the configuration, or several that change together, with what it takes in turn.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,10 +52,7 @@ impl Axis {
                 Value::Table(table) => linked(&name, table).map_err(wrong)?,
                 value => Choice { label: words(&value), keys: vec![(name.clone(), value)] },
             };
-            if let Some((key, own)) = choice.keys.iter().find_map(|(key, _)| {
-                let own = OWN.iter().find(|(own, _)| is_within(key, own))?;
-                Some((key, own.1))
-            }) {
+            if let Some((key, own)) = choice.keys.iter().find_map(|(key, _)| Some((key, owner(key)?))) {
                 return Err(wrong(format!("`{key}` is no key for an axis: it is set by {own}")));
             }
             choices.push(choice);
@@ -183,11 +170,6 @@ fn leaves(path: String, table: Table, keys: &mut Vec<(String, Value)>) {
             value => keys.push((path, value)),
         }
     }
-}
-
-/// Whether a key is another one, or lies in the table of that name.
-fn is_within(key: &str, table: &str) -> bool {
-    key.strip_prefix(table).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 fn words(value: &Value) -> String {

@@ -1,8 +1,11 @@
 //! Every cell of a study, and how far it is.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 
 use super::{Cell, Entry, Ledger, Selection, Study};
+use crate::Usage;
 use crate::config::RunConfig;
 use crate::pipeline::{CacheSlot, Context, image_slots, ledger_identity};
 use crate::record::Summary;
@@ -71,8 +74,26 @@ impl<'a> Grid<'a> {
         self.rows.iter().filter(|row| selection.wants(&row.cell)).filter(open).collect()
     }
 
+    /// Whether any cell is wanted.
+    ///
+    /// # Errors
+    /// With what there is, where none is.
+    pub(crate) fn check(&self, selection: &Selection) -> Result<(), Usage> {
+        if self.rows.iter().any(|row| selection.wants(&row.cell)) {
+            return Ok(());
+        }
+        let seeds: BTreeSet<u64> = self.rows.iter().map(|row| row.cell.config.seed).collect();
+        let seeds = seeds.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+        let (name, cells) = (&self.study.name, self.rows.len());
+        Err(Usage(format!(
+            "study {name}: none of its {cells} cells is all that was asked for; its seeds are {seeds}: ask for less \
+             at once, or see all cells with `blindfold study {name} --dry-run`"
+        )))
+    }
+
     /// A line a cell with its state, and how many there are of each.
     pub(crate) fn text(&self, selection: &Selection) -> Result<String> {
+        self.check(selection)?;
         let mut text = String::new();
         let mut counts: [(&str, usize); 4] = [("done", 0), ("cached", 0), ("running", 0), ("missing", 0)];
         for row in self.rows.iter().filter(|row| selection.wants(&row.cell)) {

@@ -11,6 +11,7 @@ mod children;
 mod grid;
 mod job;
 mod ledger;
+mod own_keys;
 mod published;
 mod select;
 mod show;
@@ -29,7 +30,7 @@ use toml::{Table, Value};
 use self::axis::{combinations, read_axes};
 use self::published::{Figure, Scope, read_published};
 use self::slurm::Resources;
-use crate::config::{Experiment, Wishes, merge, read_table};
+use crate::config::{Experiment, Wishes, check_once, check_plain, merge, read_table};
 use crate::record::{Claims, Published};
 use crate::{Project, Usage};
 
@@ -116,8 +117,8 @@ impl Head {
             }
         }
         for (key, names) in [("protocols", &self.protocols), ("bits", &self.bits), ("methods", &self.methods)] {
-            if let Some(twice) = names.iter().enumerate().find(|(at, name)| names[..*at].contains(name)) {
-                return Some(format!("`study.{key}` names `{}` twice", twice.1));
+            if let Err(Usage(twice)) = check_once(&format!("`study.{key}`"), names) {
+                return Some(twice);
             }
         }
         let known = |method: &String| self.methods.contains(method);
@@ -127,6 +128,11 @@ impl Head {
         };
         if let Some(stranger) = self.seeds_of.keys().find(|method| !known(method)) {
             return Some(format!("`study.seeds_of.{stranger}`: `study.methods` does not name it{}", hint(stranger)));
+        }
+        if let Some((method, _)) = self.seeds_of.iter().find(|(_, seeds)| seeds.is_empty()) {
+            return Some(format!(
+                "`study.seeds_of.{method}` is empty: name at least one, or leave the method out of `study.methods`"
+            ));
         }
         if let Some(stranger) = self.baseline.as_ref().filter(|method| !known(method)) {
             return Some(format!("`study.baseline`: `study.methods` does not name `{stranger}`{}", hint(stranger)));
@@ -149,6 +155,7 @@ impl Study {
     /// # Errors
     /// An unknown name, with those that there are; unknown keys.
     pub fn read(project: &Project, name: &str) -> Result<Self> {
+        check_plain("study", name)?;
         let folder = project.root().join("experiments").join(name);
         let path = folder.join("study.toml");
         if !path.is_file() {
@@ -169,6 +176,9 @@ impl Study {
             .try_into()
             .map_err(|error: toml::de::Error| wrong(format!("[study]: {}", with_hint(error.to_string().trim()))))?;
         if let Some(fault) = head.fault() {
+            return Err(wrong(fault).into());
+        }
+        if let Some(fault) = own_keys::fault(&table) {
             return Err(wrong(fault).into());
         }
         let axes = read_axes(std::mem::take(&mut head.axes)).map_err(|Usage(what)| wrong(what))?;

@@ -54,6 +54,9 @@ impl Figure {
         let wrong = |what: String| Usage(format!("`study.published.{place}`: {what}"));
         let table: FigureTable =
             value.try_into().map_err(|error: toml::de::Error| wrong(with_hint(error.to_string().trim())))?;
+        if !table.drop.is_finite() {
+            return Err(wrong(format!("`drop` is {}: write points of top-1, such as 2.5", table.drop)));
+        }
         // A number that fits several rows would stand beside some that it was not measured for.
         let missing = [
             (
@@ -151,7 +154,7 @@ mod tests {
     fn a_number_that_would_stand_beside_others_runs_is_refused() {
         type Case<'a> = (&'a str, &'a [&'a str], &'a [&'a str], bool, &'a str);
         let (two, one) = (["w4a4", "w5a5"], ["w4a4"]);
-        let cases: [Case<'_>; 8] = [
+        let cases: [Case<'_>; 9] = [
             ("zerog = { drop = 1, source = 'A' }", &one, &["gdfq"], false, "did you mean `zeroq`"),
             ("zeroq = { drop = 1, source = 'A' }", &two, &["gdfq"], false, "several bits"),
             ("zeroq.w4a5 = { drop = 1, source = 'A' }", &two, &["gdfq"], false, "`study.bits` does not name it"),
@@ -159,6 +162,7 @@ mod tests {
             ("zeroq = { drop = 1, source = 'A', protocol = 'x' }", &one, &["gdfq"], false, "no protocol `x`"),
             ("zeroq = { drop = 1, source = 'A' }", &one, &["gdfq"], true, "several teachers"),
             ("zeroq = { drop = 1, sorce = 'A' }", &one, &["gdfq"], false, "did you mean `source`"),
+            ("zeroq = { drop = nan, source = 'A' }", &one, &["gdfq"], false, "`drop` is NaN"),
             ("zeroq = 3", &one, &["gdfq"], false, "`study.published.zeroq`"),
         ];
         for (text, bits, protocols, teachers, words) in cases {

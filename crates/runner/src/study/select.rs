@@ -1,5 +1,7 @@
 //! A part of a study's grid, as the command line names it.
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use blindfold_zoo::near_matches;
 
@@ -100,6 +102,12 @@ impl Selection {
             let seed = value
                 .parse::<u64>()
                 .map_err(|_| Usage(format!("--only {text}: write a whole number, as in seed=1")))?;
+            let of_method = |method: &String| study.seeds_of.get(method).unwrap_or(&study.seeds);
+            let known: BTreeSet<u64> = study.methods.iter().flat_map(of_method).copied().collect();
+            if !known.contains(&seed) {
+                let known = known.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+                return Err(Usage(format!("--only {text}: the study has the seeds: {known}")).into());
+            }
             self.seeds.push(seed);
             return Ok(());
         }

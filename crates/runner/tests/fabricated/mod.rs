@@ -22,6 +22,7 @@ pub struct Run {
     pub protocol: String,
     pub dataset: String,
     pub bits: String,
+    pub teacher_sha256: Option<String>,
     pub records: Vec<Record>,
 }
 
@@ -43,6 +44,7 @@ impl Run {
             protocol: "gdfq".into(),
             dataset: "shapes10".into(),
             bits: "W4A4".into(),
+            teacher_sha256: None,
             records: Vec::new(),
         }
     }
@@ -97,7 +99,10 @@ impl Results {
             fresh: false,
             remeasure: false,
         };
-        let Opened::New(folder) = RunFolder::open(&path, request).unwrap() else { panic!("{} twice", path.display()) };
+        let Opened::New(mut folder) = RunFolder::open(&path, request).unwrap() else {
+            panic!("{} twice", path.display())
+        };
+        folder.update(|info| info.teacher_sha256.clone_from(&run.teacher_sha256)).unwrap();
         let lines: String = run.records.iter().map(|record| record.to_line().unwrap() + "\n").collect();
         folder.write(METRICS_FILE, lines.as_bytes()).unwrap();
         match end {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Usage;
-use crate::record::Summary;
+use crate::record::{Summary, shortened, teacher_content};
 
 /// Experiments that are named for a value.
 const NAMED: usize = 3;
@@ -20,6 +20,12 @@ const AGREED: [(&str, Trait, &str); 5] = [
     ("bits", |run| &run.bits, "fewer bits lose more, whatever the method"),
 ];
 
+/// The content of teachers of one name: what that is called, and why it matters.
+const CONTENT: (&str, &str) = ("content of the teacher", "a drop is one from its own teacher");
+
+/// Where the teacher stands in [`AGREED`].
+const TEACHER: usize = 2;
+
 /// The names of [`setting`] for machines.
 pub(super) const SETTING: [&str; 5] = ["protocol", "dataset", "teacher", "network", "bits"];
 
@@ -28,17 +34,25 @@ pub(super) fn setting(run: &Summary) -> [String; 5] {
     AGREED.map(|(_, value, _)| value(run).to_owned())
 }
 
-/// Runs of one test set, teacher, network, protocol and bit width, in the order of the first of each.
+/// Runs of one test set, teacher (by name and content), network, protocol and bit width, in the order of the first of
+/// each.
 pub(super) fn alike<T>(runs: &[T], summary: impl Fn(&T) -> &Summary) -> Vec<Vec<&T>> {
-    let mut groups: Vec<([String; 5], Vec<&T>)> = Vec::new();
+    let all: Vec<&Summary> = runs.iter().map(&summary).collect();
+    let mut groups: Vec<(([String; 5], &str), Vec<&T>)> = Vec::new();
     for run in runs {
-        let setting = setting(summary(run));
+        let setting = (setting(summary(run)), teacher_content(summary(run), &all));
         match groups.iter_mut().find(|(known, _)| *known == setting) {
             Some((_, members)) => members.push(run),
             None => groups.push((setting, vec![run])),
         }
     }
     groups.into_iter().map(|(_, members)| members).collect()
+}
+
+/// What a run agrees in with those of its table, the beginning of its teacher's content last.
+fn traits<'a>(run: &'a Summary, runs: &[&'a Summary]) -> [&'a str; 6] {
+    let [protocol, dataset, teacher, network, bits] = AGREED.map(|(_, value, _)| value(run));
+    [protocol, dataset, teacher, network, bits, shortened(teacher_content(run, runs))]
 }
 
 /// The runs by protocol, in the order of the first of each.
@@ -60,30 +74,34 @@ pub(super) fn by_protocol(runs: &[Summary]) -> Vec<Vec<Summary>> {
 /// # Errors
 /// What differs, where, and why that matters.
 pub(super) fn check(runs: &[&Summary]) -> Result<(), Usage> {
-    let mut settings: BTreeMap<&str, BTreeSet<[&str; 5]>> = BTreeMap::new();
+    let mut settings: BTreeMap<&str, BTreeSet<[&str; 6]>> = BTreeMap::new();
     for run in runs {
-        settings.entry(&run.experiment).or_default().insert(AGREED.map(|(_, value, _)| value(run)));
+        settings.entry(&run.experiment).or_default().insert(traits(run, runs));
     }
-    let all: Vec<&BTreeSet<[&str; 5]>> = settings.values().collect();
+    let all: Vec<&BTreeSet<[&str; 6]>> = settings.values().collect();
     let strangers = all.iter().enumerate().any(|(index, one)| all[..index].iter().any(|other| one.is_disjoint(other)));
     if !strangers {
         return Ok(());
     }
-    let mut text = "these runs do not belong in one table:".to_owned();
-    for (index, (what, _, why)) in AGREED.iter().enumerate() {
-        let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let differs = |index: usize| {
         let sets: BTreeSet<BTreeSet<&str>> =
             all.iter().map(|settings| settings.iter().map(|setting| setting[index]).collect()).collect();
+        sets.len() > 1
+    };
+    let mut text = "these runs do not belong in one table:".to_owned();
+    for (index, (what, why)) in AGREED.map(|(what, _, why)| (what, why)).into_iter().chain([CONTENT]).enumerate() {
+        // Teachers of two names have two contents: the names say it.
+        if !differs(index) || (index == AGREED.len() && differs(TEACHER)) {
+            continue;
+        }
+        let mut values: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
         for (experiment, own) in &settings {
             for value in own.iter().map(|setting| setting[index]).collect::<BTreeSet<&str>>() {
                 values.entry(value).or_default().push(experiment);
             }
         }
-        if sets.len() > 1 {
-            let values: Vec<String> =
-                values.iter().map(|(value, names)| format!("`{value}` ({})", some(names))).collect();
-            text += &format!("\n  {what}: {}; {why}", values.join(" and "));
-        }
+        let values: Vec<String> = values.iter().map(|(value, names)| format!("`{value}` ({})", some(names))).collect();
+        text += &format!("\n  {what}: {}; {why}", values.join(" and "));
     }
     Err(Usage(format!("{text}\nname runs that agree in these, or ask for a table of each with --split")))
 }
@@ -126,6 +144,20 @@ mod tests {
         assert_eq!(groups.iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
         let runs = [run("a", "gdfq", "W4A4"), run("b", "brecq", "W4A4"), run("c", "gdfq", "W3A3")];
         assert_eq!(by_protocol(&runs).iter().map(Vec::len).collect::<Vec<_>>(), [2, 1]);
+    }
+
+    #[test]
+    fn a_content_is_named_only_where_teachers_have_one_name() {
+        let of = |experiment: &str, teacher: &str, content: &str| Summary {
+            teacher: teacher.into(),
+            teacher_sha256: Some(content.into()),
+            ..run(experiment, "gdfq", "W4A4")
+        };
+        let fault = |runs: [Summary; 2]| check(&runs.each_ref()).unwrap_err().to_string();
+        let text = fault([of("a", "small", "ab"), of("b", "small", "cd")]);
+        assert!(text.contains("content of the teacher: `ab` (a) and `cd` (b);"), "{text}");
+        let text = fault([of("a", "small", "ab"), of("b", "large", "cd")]);
+        assert!(text.contains("teacher: `large` (b) and `small` (a);") && !text.contains("content"), "{text}");
     }
 
     #[test]

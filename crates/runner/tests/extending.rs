@@ -159,7 +159,13 @@ fn the_walks_files_are_read() {
     let experiment = experiment.replace("../../blindfold", clone.to_str().unwrap());
     std::fs::write(configs.join("mine.toml"), experiment).unwrap();
     let path = configs.join("mine.toml");
-    for (method, words) in [("huber", "kind = \"huber\""), ("zeroq-kd", "kind = \"kl\"")] {
+    // All but the loss itself is known to Blindfold's own program.
+    let (code, _, stderr) = blindfold(&repository(), &["config", path.to_str().unwrap(), "--method", "huber"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("there is no loss `huber`"), "{stderr}");
+    let known = method.replace("kind = \"huber\"\ndelta = 2.0", "kind = \"kl\"\ntemperature = 2.0");
+    std::fs::write(configs.join("methods/huber.toml"), known).unwrap();
+    for (method, words) in [("huber", "zeroq images, then training by Huber"), ("zeroq-kd", "temperature")] {
         let (code, stdout, stderr) = blindfold(&repository(), &["config", path.to_str().unwrap(), "--method", method]);
         assert_eq!(code, Some(0), "{stderr}");
         assert!(stdout.contains(words) && stdout.contains("iterations = 100"), "{stdout}");

@@ -293,7 +293,7 @@ fn what_keeps_a_study_from_slurm_is_said_with_exit_code_2() {
 
     fs::write(folder.join("file"), "x").unwrap();
     let output = cluster.study(&["--launcher", "slurm", "--out", "file"]);
-    says(output, &["cannot create folder", "it must be a folder that they share"]);
+    says(output, &["the results folder file", "file is not a folder"]);
 
     for (arguments, words) in [
         (vec!["--launcher", "pbs"], "slurm"),

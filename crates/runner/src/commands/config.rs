@@ -8,6 +8,7 @@ use toml::{Table, Value};
 
 use super::print;
 use crate::config::{Experiment, RunConfig, Wishes};
+use crate::pipeline::check_plugins;
 use crate::record::differences;
 use crate::{Project, Registry, schema};
 
@@ -47,6 +48,7 @@ pub(super) fn config(registry: &Registry, args: &ConfigArgs) -> Result<ExitCode>
     };
     let project = Project::find(None)?;
     let own = resolve(&project, name, args.method.as_deref(), args)?;
+    check_plugins(registry, &own)?;
     let own = table(&own)?;
     match &args.diff {
         None => print(&toml::to_string_pretty(&own)?),

@@ -7,8 +7,8 @@ use anyhow::Result;
 use clap::Args;
 
 use super::{Place, print, tell, typed};
-use crate::config::{Experiment, Wishes};
-use crate::pipeline::{Outcome, run_once};
+use crate::config::{Experiment, Wishes, check_once};
+use crate::pipeline::{Outcome, check_plugins, run_once};
 use crate::record::{Console, Summary, compare};
 use crate::teachers::strange_data;
 use crate::{Project, Registry, Usage, interrupt};
@@ -55,11 +55,14 @@ pub(super) fn exp(registry: Registry, args: &ExpArgs) -> Result<ExitCode> {
         (None, Some(text)) => parse_seeds(text)?,
         (None, None) => experiment.seeds().to_vec(),
     };
+    check_once("--method", &methods)?;
+    check_once("--seeds", &seeds)?;
     let wishes = Wishes { fast: args.fast, full: args.full, sets: &args.sets };
     let mut runs = Vec::new();
     for method in &methods {
         for &seed in &seeds {
             let mut config = experiment.resolve(&project, method, seed, wishes)?;
+            check_plugins(&registry, &config)?;
             rename(&mut config.experiment.name, wishes);
             runs.push(config);
         }

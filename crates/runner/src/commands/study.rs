@@ -104,6 +104,7 @@ pub(super) fn study(registry: Registry, args: &StudyArgs) -> Result<ExitCode> {
         return one(&worker, id, args);
     }
     let mut grid = Grid::of(&context, &study)?;
+    grid.check(&selection)?;
     if args.collect {
         return collect(&context, &study, grid, &selection);
     }

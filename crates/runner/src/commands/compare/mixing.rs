@@ -38,15 +38,19 @@ pub(super) fn setting(run: &Summary) -> [String; 5] {
 /// each.
 pub(super) fn alike<T>(runs: &[T], summary: impl Fn(&T) -> &Summary) -> Vec<Vec<&T>> {
     let all: Vec<&Summary> = runs.iter().map(&summary).collect();
-    let mut groups: Vec<(([String; 5], &str), Vec<&T>)> = Vec::new();
+    let mut settings: Vec<([String; 5], &str)> = Vec::new();
+    let mut groups: Vec<Vec<&T>> = Vec::new();
     for run in runs {
-        let setting = (setting(summary(run)), teacher_content(summary(run), &all));
-        match groups.iter_mut().find(|(known, _)| *known == setting) {
-            Some((_, members)) => members.push(run),
-            None => groups.push((setting, vec![run])),
+        let own = (setting(summary(run)), teacher_content(summary(run), &all));
+        match settings.iter().position(|known| *known == own) {
+            Some(place) => groups[place].push(run),
+            None => {
+                settings.push(own);
+                groups.push(vec![run]);
+            }
         }
     }
-    groups.into_iter().map(|(_, members)| members).collect()
+    groups
 }
 
 /// What a run agrees in with those of its table, the beginning of its teacher's content last.

@@ -5,7 +5,7 @@
 
 One line for each protocol and bit width: the correlation over the methods' first seeds of the weights' and of the logits'
 squared error with the drop, then the methods by weight error. Formats that keep a width of their own, and real images, are left
-out. Needs nothing but Python 3.
+out, and tables of fewer than three methods. Needs nothing but Python 3.
 """
 
 import json
@@ -39,6 +39,8 @@ def main(path):
                 first = tables[key].setdefault(run["method"], run)
                 tables[key][run["method"]] = min(first, run, key=lambda run: run["seed"])
     for (protocol, bits), methods in tables.items():
+        if len(methods) < 3:
+            continue
         runs = sorted(methods.values(), key=lambda run: run["weight_mse"])
         drops = [run["drop"] for run in runs]
         weights = spearman([run["weight_mse"] for run in runs], drops)

@@ -11,7 +11,8 @@ use crate::architecture::Architecture;
 /// The network with the weights of a file, in whichever naming scheme of the architecture fits most of its tensors.
 ///
 /// # Errors
-/// [`WeightError::File`] when the file cannot be read or holds numbers that no trained network has, [`WeightError::Mismatch`] when its tensors are not the network's.
+/// [`WeightError::File`] when the file cannot be read or holds numbers that no trained network has,
+/// [`WeightError::Mismatch`] when its tensors are not the network's.
 pub fn load_weights(network: Network, architecture: &dyn Architecture, path: &Path) -> Result<Network, WeightError> {
     let tensors = read_tensors(path)?;
     let state = renamed(&network, architecture, tensors);

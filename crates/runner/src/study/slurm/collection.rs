@@ -48,9 +48,8 @@ impl Collection {
     /// the other cells are.
     ///
     /// # Errors
-    /// When no cell is selected, or the ledger cannot be read or written.
+    /// When the ledger cannot be read or written.
     pub(crate) fn of(context: &Context, study: &Study, grid: &mut Grid<'_>, selection: &Selection) -> Result<Self> {
-        grid.check(selection)?;
         let mut gathered = 0;
         for row in grid.open(selection) {
             gathered += usize::from(gather(context, study, row)?);

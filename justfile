@@ -5,6 +5,9 @@ device := `sh scripts/device.sh`
 
 backend := replace_regex(device, ":.*", "")
 features := if backend == "flex" { "" } else { "--no-default-features --features " + backend }
+# Freed memory goes back to the system after a minute, not a second: a training step asks for the same pages again.
+export MIMALLOC_PURGE_DELAY := env("MIMALLOC_PURGE_DELAY", "60000")
+
 blindfold := "cargo run --release -p blindfold-runner " + features + " --"
 
 [private]

@@ -1,5 +1,6 @@
 //! The affine map of one group of values to integer codes and back.
 
+use blindfold_zoo::vectorized;
 use serde::{Deserialize, Serialize};
 
 /// In which order the map's two constants are applied: it decides the last bit of every result.
@@ -80,12 +81,16 @@ impl Affine {
     pub(crate) fn visit<R>(&self, visitor: impl Visitor<R>) -> R {
         let Self { arithmetic, scale, zero, low, high } = *self;
         match arithmetic {
-            Arithmetic::Multiply => {
-                visitor.visit(move |x| (round_small((scale * x - zero).clamp(low, high)) + zero) / scale)
-            }
+            Arithmetic::Multiply => visitor.visit(
+                #[inline(always)]
+                move |x| (round_small((scale * x - zero).clamp(low, high)) + zero) / scale,
+            ),
             Arithmetic::Divide if zero.abs() < FAST_LIMIT => {
                 let (low, high) = (low - zero, high - zero);
-                visitor.visit(move |x| round_small((x / scale).clamp(low, high)) * scale)
+                visitor.visit(
+                    #[inline(always)]
+                    move |x| round_small((x / scale).clamp(low, high)) * scale,
+                )
             }
             Arithmetic::Divide => {
                 let map = *self;
@@ -111,10 +116,16 @@ struct Write<'a> {
 }
 
 impl Visitor<()> for Write<'_> {
+    #[inline(always)]
     fn visit(self, fake_quantize: impl Fn(f32) -> f32 + Copy) {
-        for (to, &from) in self.output.iter_mut().zip(self.input) {
-            *to = fake_quantize(from);
-        }
+        vectorized(
+            #[inline(always)]
+            || {
+                for (to, &from) in self.output.iter_mut().zip(self.input) {
+                    *to = fake_quantize(from);
+                }
+            },
+        );
     }
 }
 

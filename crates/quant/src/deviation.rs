@@ -1,5 +1,7 @@
 //! The error that a map makes, as fast as a search over maps needs it.
 
+use blindfold_zoo::{lane_sum, vectorized};
+
 use crate::affine::{Affine, Visitor};
 
 /// `(1/n) sum |x - x^|^p` over a slice; 0 for no values.
@@ -19,37 +21,46 @@ struct Deviation<'a> {
 }
 
 impl Visitor<f64> for Deviation<'_> {
+    #[inline(always)]
     fn visit(self, fake_quantize: impl Fn(f32) -> f32 + Copy) -> f64 {
         let p = self.p;
         if p == 2.0 {
-            sum(self.values, |x| {
-                let d = x - fake_quantize(x);
-                d * d
-            })
+            sum(
+                self.values,
+                #[inline(always)]
+                |x| {
+                    let d = x - fake_quantize(x);
+                    d * d
+                },
+            )
         } else if p == 1.0 {
-            sum(self.values, |x| (x - fake_quantize(x)).abs())
+            sum(
+                self.values,
+                #[inline(always)]
+                |x| (x - fake_quantize(x)).abs(),
+            )
         } else {
-            sum(self.values, |x| power((x - fake_quantize(x)).abs(), p))
+            sum(
+                self.values,
+                #[inline(always)]
+                |x| power((x - fake_quantize(x)).abs(), p),
+            )
         }
     }
 }
 
+#[inline(always)]
 fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f64 {
-    const LANES: usize = 16;
-    values
-        .chunks(4096)
-        .map(|block| {
-            let (rows, rest) = block.as_chunks::<LANES>();
-            let mut lanes = [0.0f32; LANES];
-            for row in rows {
-                for (lane, &x) in lanes.iter_mut().zip(row) {
-                    *lane += term(x);
-                }
+    vectorized(
+        #[inline(always)]
+        || {
+            let mut total = 0.0;
+            for block in values.chunks(4096) {
+                total += f64::from(lane_sum(block, &term));
             }
-            let rest: f32 = rest.iter().map(|&x| term(x)).sum();
-            f64::from(lanes.iter().sum::<f32>() + rest)
-        })
-        .sum()
+            total
+        },
+    )
 }
 
 /// `a^p` for `a >= 0`, `p > 0`; results below `2^-126` come out as `2^-126`.

@@ -15,6 +15,7 @@ mod pass;
 mod plugin;
 mod rng;
 mod teacher;
+mod vectorized;
 mod weights;
 
 pub use digest::sha256_hex;
@@ -28,4 +29,5 @@ pub use pass::{fold_batch_norms, fold_batch_norms_where, insert_before};
 pub use plugin::{ConfigError, Entry, Family, defaults_of, merge_defaults, parse};
 pub use rng::{Stream, stream};
 pub use teacher::{ArchitectureTable, TeacherCard, TeacherPlace, catalogue, find_teacher};
+pub use vectorized::{choose, lane_product, lane_sum, vectorized};
 pub use weights::{NamedTensors, WeightError, load_weights, read_safetensors, read_tensors, write_safetensors};

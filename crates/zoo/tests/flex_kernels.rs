@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in the helpers beside them.
 
 use blindfold_zoo::ops::{
-    can_scale_gradients, channel_affine, channel_moments, conv2d, scale_gradient, sloped, substitute,
+    Pointwise, can_scale_gradients, channel_affine, channel_moments, conv2d, leaky_relu, pointwise, scale_gradient,
+    sloped, substitute,
 };
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
@@ -34,6 +35,8 @@ fn convolution_and_its_gradients_are_burn_s() {
         [1, 1, 6, 28, 28, 5, 1, 2, 1],
         [2, 4, 4, 8, 8, 1, 1, 0, 1],
         [2, 2, 3, 5, 5, 5, 1, 0, 1],
+        [19, 5, 13, 4, 6, 3, 1, 1, 1],
+        [11, 6, 20, 8, 8, 3, 1, 1, 2],
     ] {
         let [batch, from, to, height, width, kernel, stride, padding, groups] = case;
         let x = random([batch, from, height, width], "x").require_grad();
@@ -171,4 +174,56 @@ fn a_scaled_gradient_is_the_formula_and_the_value_stays() {
     let plain = x.inner();
     let same = scale_gradient(plain.clone(), error, 0.3);
     assert_eq!(same.into_data().as_bytes(), plain.into_data().as_bytes());
+}
+
+/// `y = s x^2 + i`, for the `i`-th value.
+#[derive(Debug)]
+struct Parabola;
+
+impl Pointwise for Parabola {
+    fn values(&self, first: usize, x: &[f32], s: f32, y: &mut [f32]) {
+        for (index, (y, x)) in y.iter_mut().zip(x).enumerate() {
+            *y = s * x * x + (first + index) as f32;
+        }
+    }
+
+    fn gradients(&self, _first: usize, x: &[f32], s: f32, g: &[f32], dx: &mut [f32]) -> f64 {
+        let mut sum = 0.0;
+        for ((dx, &x), &g) in dx.iter_mut().zip(x).zip(g) {
+            *dx = 2.0 * s * x * g;
+            sum += f64::from(g * x * x);
+        }
+        sum
+    }
+}
+
+#[test]
+fn a_pointwise_function_and_its_gradients_are_those_of_plain_operations() {
+    let dims = [3, 5, 60, 70];
+    let (x, s) = (random(dims, "x").require_grad(), random([1; 4], "s").require_grad());
+    let places: Vec<f32> = (0..dims.iter().product()).map(|index| index as f32).collect();
+    let places = Tensor::from_data(TensorData::new(places, dims), &Device::flex().autodiff());
+    let cotangent = random(dims, "cotangent");
+    // Views in another layout, as values and as gradient.
+    let turned = |tensor: Tensor<4>| tensor.swap_dims(0, 1).swap_dims(0, 1);
+    let ours = pointwise(&turned(x.clone()), &s, Parabola).unwrap();
+    let plain = x.clone() * x.clone() * s.clone() + places;
+    close(ours.clone().inner(), plain.clone().inner(), "value");
+    let ours = (turned(ours) * cotangent.clone()).sum().backward();
+    let plain = (plain * cotangent).sum().backward();
+    close(x.grad(&ours).unwrap(), x.grad(&plain).unwrap(), "dx");
+    let [found, expected] = [&ours, &plain].map(|gradients| s.grad(gradients).unwrap().into_scalar::<f32>());
+    assert!((found - expected).abs() < 1e-3 * expected.abs().max(1.0), "{found} {expected}");
+    let value = pointwise(&x.inner(), &s.inner(), Parabola).unwrap();
+    assert!(!value.is_autodiff());
+}
+
+#[test]
+fn the_leaky_rectifier_and_its_gradient_are_burn_s() {
+    let x = random([3, 5, 6, 7], "x").require_grad();
+    let cotangent = random(x.dims(), "cotangent");
+    let (ours, burn) = (leaky_relu(x.clone(), 0.2), burn::tensor::activation::leaky_relu(x.clone(), 0.2));
+    close(ours.clone().inner(), burn.clone().inner(), "value");
+    let [ours, burn] = [ours, burn].map(|y| x.grad(&(y * cotangent.clone()).sum().backward()).unwrap());
+    close(ours, burn, "dx");
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use burn::tensor::activation::{leaky_relu, relu};
+use burn::tensor::activation::relu;
 use burn::tensor::module::{avg_pool2d, interpolate, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, InterpolateMode, InterpolateOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Int, Tensor, TensorData, s};
@@ -11,7 +11,7 @@ use super::Network;
 use super::layer::{Layer, Op};
 use super::node::NodeId;
 use super::tap::{Site, Tap};
-use crate::ops::{channel_affine, conv2d};
+use crate::ops::{channel_affine, conv2d, leaky_relu};
 
 impl Network {
     pub(super) fn run_nodes(&self, images: Tensor<4>, tap: &mut dyn Tap) -> Tensor<4> {

@@ -7,14 +7,18 @@ mod affine;
 mod conv;
 #[cfg(feature = "flex")]
 mod flex;
+mod leaky_relu;
 mod moments;
+mod pointwise;
 mod scale_gradient;
 mod sloped;
 mod substitute;
 
 pub use affine::channel_affine;
 pub use conv::conv2d;
+pub use leaky_relu::leaky_relu;
 pub use moments::{Moments, channel_moments};
+pub use pointwise::{Pointwise, pointwise};
 pub use scale_gradient::{can_scale_gradients, scale_gradient};
 pub use sloped::sloped;
 pub use substitute::substitute;

@@ -1,7 +1,10 @@
 //! Which values pass unquantized while a network is fitted.
 
+use blindfold_zoo::{choose, vectorized};
 use burn::tensor::{Bool, Device, Tensor, TensorData};
 use rand::Rng;
+
+use crate::host::is_host;
 
 /// Draws masks that are true with a probability, value by value, on the host, so that they are the same on every
 /// device.
@@ -18,16 +21,48 @@ impl<R: Rng> Dropout<R> {
         (probability > 0.0).then(|| Self { random, threshold: (probability * 65536.0).round() as u64 })
     }
 
-    /// True for what is dropped.
-    pub fn mask(&mut self, shape: [usize; 4], device: &Device) -> Tensor<4, Bool> {
-        let count = shape.iter().product();
+    /// True for what is dropped of so many values.
+    pub(super) fn draw(&mut self, count: usize) -> Vec<bool> {
         let mut mask = Vec::with_capacity(count + 3);
         while mask.len() < count {
             let bits = self.random.next_u64();
             mask.extend([0, 16, 32, 48].map(|shift| (bits >> shift) & 0xffff < self.threshold));
         }
         mask.truncate(count);
-        Tensor::from_data(TensorData::new(mask, shape), device)
+        mask
+    }
+
+    /// `kept`, with the values that are dropped taken from `instead`.
+    pub(super) fn mix(&mut self, kept: Tensor<4>, instead: Tensor<4>) -> Tensor<4> {
+        let (shape, device) = (kept.dims(), kept.device());
+        if !is_host(&device) {
+            let mask = self.mask(shape, &device);
+            return kept.mask_where(mask, instead);
+        }
+        let mask = self.draw(shape.iter().product());
+        let (mut data, other) = (kept.into_data(), instead.into_data());
+        match (data.as_mut_slice::<f32>(), other.as_slice::<f32>()) {
+            (Ok(values), Ok(other)) => {
+                vectorized(
+                    #[inline(always)]
+                    || {
+                        for ((value, &other), &dropped) in values.iter_mut().zip(other).zip(&mask) {
+                            *value = choose(dropped, other, *value);
+                        }
+                    },
+                );
+                Tensor::from_data(data, &device)
+            }
+            _ => {
+                let mask = Tensor::from_data(TensorData::new(mask, shape), &device);
+                Tensor::from_data(data, &device).mask_where(mask, Tensor::from_data(other, &device))
+            }
+        }
+    }
+
+    /// True for what is dropped.
+    pub fn mask(&mut self, shape: [usize; 4], device: &Device) -> Tensor<4, Bool> {
+        Tensor::from_data(TensorData::new(self.draw(shape.iter().product()), shape), device)
     }
 }
 
@@ -51,5 +86,14 @@ mod tests {
             assert!(mask == draw(1) && mask != draw(2));
         }
         assert!(Dropout::new(&mut stream(1, "test"), 0.0).is_none());
+    }
+
+    #[test]
+    fn a_mixture_has_the_values_that_the_mask_says() {
+        let device = Device::flex();
+        let [kept, instead] = [1.0, 2.0].map(|value| Tensor::<4>::full([2, 3, 5, 7], value, &device));
+        let drawn = Dropout::new(&mut stream(3, "test"), 0.4).unwrap().mask([2, 3, 5, 7], &device);
+        let mixed = Dropout::new(&mut stream(3, "test"), 0.4).unwrap().mix(kept.clone(), instead.clone());
+        mixed.into_data().assert_eq(&kept.mask_where(drawn, instead).into_data(), true);
     }
 }

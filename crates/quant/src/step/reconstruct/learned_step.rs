@@ -1,7 +1,6 @@
 //! An activation whose step is learned.
 
-use blindfold_zoo::ops::sloped;
-use burn::tensor::{Bool, Device, Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 
 use super::lattice::{lattices, steps, with_steps};
 use super::parameter::Parameter;
@@ -67,17 +66,11 @@ impl LearnedStep {
     }
 
     /// `x^`, with gradients for `x` and `step` where they have any; what `dropped` marks passes as it is.
-    pub(super) fn quantize(&self, x: Tensor<4>, step: &Tensor<4>, dropped: Option<Tensor<4, Bool>>) -> Tensor<4> {
-        let tracked = x.is_autodiff() || step.is_autodiff();
-        let (plain, size) = (x.clone().inner(), step.clone().inner());
-        let Placement { value, inside, slope } = Placement::new(plain, size, [self.low, self.high], dropped);
-        if !tracked {
-            return value;
-        }
+    pub(super) fn quantize(&self, x: Tensor<4>, step: &Tensor<4>, dropped: Option<Vec<bool>>) -> Tensor<4> {
         let [_, channels, height, width] = x.dims();
         let bound = f64::from(self.low.abs().max(self.high.abs())).max(1.0);
         let scale = 1.0 / ((channels * height * width) as f64 * bound).sqrt();
-        sloped(value, [(x, inside), (step.clone() * scale, slope)])
+        Placement { low: self.low, high: self.high, scale, dropped }.apply(x, step)
     }
 
     /// One step of the optimizer.
@@ -118,7 +111,6 @@ mod tests {
 
     fn gradients(learned: &LearnedStep, dropped: Option<Vec<bool>>) -> (Vec<f32>, Vec<f32>, f32) {
         let (x, step) = (Parameter::new(row(&X)).leaf(), learned.leaf());
-        let dropped = dropped.map(|mask| Tensor::from_data(TensorData::new(mask, [1, 8, 1, 1]), &Device::flex()));
         let y = learned.quantize(x.clone(), &step, dropped);
         let gradients = (y.clone() * row(&UP)).sum().backward();
         let step = step.grad(&gradients).unwrap().into_scalar::<f32>();

@@ -181,8 +181,7 @@ fn mixed_inputs(
         .map(|((id, student), (_, teacher))| {
             let mut value = select(student, batch);
             if let Some(dropout) = &mut dropout {
-                let mask = dropout.mask(value.dims(), &task.device());
-                value = value.mask_where(mask, select(teacher, batch));
+                value = dropout.mix(value, select(teacher, batch));
             }
             (*id, value.autodiff())
         })

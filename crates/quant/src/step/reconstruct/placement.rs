@@ -1,106 +1,163 @@
-//! Where values lie on the multiples of a step.
+//! Where values lie on the multiples of a learned step.
 
-use burn::tensor::{Bool, Tensor, TensorData};
-use rayon::prelude::*;
+use blindfold_zoo::ops::{Pointwise, pointwise, sloped};
+use blindfold_zoo::{choose, vectorized};
+use burn::tensor::{Tensor, TensorData};
 
 use crate::affine::{FAST_LIMIT, round_small};
-use crate::host::is_host;
 
-/// Values that are handed to a thread together.
-const BLOCK: usize = 1 << 15;
+/// Values whose slopes are summed side by side.
+const LANES: usize = 16;
 
-/// Values quantized with a step, and the slopes of their quantization.
+/// Fake quantization with a step `s` that has a gradient.
 ///
 /// ```text
 /// x^     = s * round(clamp(x / s, low, high))       halves to even
-/// inside = 1 where low <= x / s <= high, else 0
-/// slope  = round(x / s) - x / s there, else low or high
+/// dx^/dx = 1 where low <= x / s <= high, else 0
+/// dx^/ds = g * (round(x / s) - x / s) there, else g * low or g * high
 /// ```
-/// Where a value is dropped: `x^ = x`, `inside = 1`, `slope = 0`.
+/// Where a value is dropped: `x^ = x`, `dx^/dx = 1`, `dx^/ds = 0`.
 #[derive(Debug)]
 pub(super) struct Placement {
-    /// `x^`.
-    pub(super) value: Tensor<4>,
-    /// `dx^/dx`.
-    pub(super) inside: Tensor<4>,
-    /// `dx^/ds`.
-    pub(super) slope: Tensor<4>,
+    /// Smallest multiple.
+    pub(super) low: f32,
+    /// Largest multiple.
+    pub(super) high: f32,
+    /// `g`.
+    pub(super) scale: f64,
+    /// Which values are dropped, in row-major order.
+    pub(super) dropped: Option<Vec<bool>>,
 }
 
 impl Placement {
-    /// Places plain values on the multiples of a step, from the smallest to the largest of them.
+    /// `x^`, with gradients for `x` and `step` where they have any.
     ///
-    /// With one step for all values, and on a device whose memory is the host's, this is one pass over them; otherwise
-    /// it is Burn's operations. The results are equal; zeros may differ in their sign.
+    /// With one step for all values, and on flex, this is one pass over them forward and one back; otherwise it is Burn's
+    /// operations. The values are equal; zeros may differ in their sign.
     ///
     /// # Shapes
-    /// - x, dropped: the same; step: 1 along dimensions that it is repeated along
-    pub(super) fn new(x: Tensor<4>, step: Tensor<4>, bounds: [f32; 2], dropped: Option<Tensor<4, Bool>>) -> Self {
-        let placed = Self::on_host(&x, &step, bounds, dropped.as_ref());
-        placed.unwrap_or_else(|| Self::by_tensors(x, step, bounds, dropped))
+    /// - x and output: the same, which `dropped` has the values of; step: 1 along dimensions that it is repeated along
+    pub(super) fn apply(self, x: Tensor<4>, step: &Tensor<4>) -> Tensor<4> {
+        if step.dims() != [1; 4] {
+            return self.by_tensors(x, step);
+        }
+        pointwise(&x, step, self).unwrap_or_else(|placement| placement.by_tensors(x, step))
     }
 
-    fn by_tensors(x: Tensor<4>, step: Tensor<4>, [low, high]: [f32; 2], dropped: Option<Tensor<4, Bool>>) -> Self {
-        let place = x.clone() / step.clone();
-        let clamped = place.clone().clamp(low, high);
-        let inside = clamped.clone().equal(place.clone()).float();
+    fn by_tensors(self, x: Tensor<4>, step: &Tensor<4>) -> Tensor<4> {
+        let tracked = x.is_autodiff() || step.is_autodiff();
+        let (plain, size) = (x.clone().without_autodiff(), step.clone().without_autodiff());
+        let place = plain.clone() / size.clone();
+        let clamped = place.clone().clamp(self.low, self.high);
+        let mut inside = clamped.clone().equal(place.clone()).float();
         let multiple = clamped.round();
-        let (value, slope) = (multiple.clone() * step, multiple - place * inside.clone());
-        match dropped {
-            Some(dropped) => Self {
-                value: value.mask_where(dropped.clone(), x),
-                slope: slope.mask_fill(dropped.clone(), 0.0),
-                inside: inside.mask_fill(dropped, 1.0),
-            },
-            None => Self { value, inside, slope },
+        let (mut value, mut slope) = (multiple.clone() * size, multiple - place * inside.clone());
+        if let Some(dropped) = self.dropped {
+            let dropped = Tensor::from_data(TensorData::new(dropped, plain.dims()), &plain.device());
+            value = value.mask_where(dropped.clone(), plain);
+            slope = slope.mask_fill(dropped.clone(), 0.0);
+            inside = inside.mask_fill(dropped, 1.0);
+        }
+        if tracked { sloped(value, [(x, inside), (step.clone() * self.scale, slope)]) } else { value }
+    }
+
+    #[inline(always)]
+    fn rounded(&self, first: usize, x: &[f32], s: f32, y: &mut [f32], round: impl Fn(f32) -> f32) {
+        let (low, high) = (self.low, self.high);
+        for (y, &x) in y.iter_mut().zip(x) {
+            *y = round((x / s).clamp(low, high)) * s;
+        }
+        if let Some(dropped) = &self.dropped {
+            for ((y, &x), &passes) in y.iter_mut().zip(x).zip(&dropped[first..]) {
+                *y = choose(passes, x, *y);
+            }
         }
     }
 
-    fn on_host(x: &Tensor<4>, step: &Tensor<4>, bounds: [f32; 2], dropped: Option<&Tensor<4, Bool>>) -> Option<Self> {
-        let (shape, device) = (x.dims(), x.device());
-        if !is_host(&device) || step.dims() != [1; 4] {
-            return None;
+    /// `dx` of some values, and what they add to `ds / g`.
+    #[inline(always)]
+    fn slopes<const N: usize>(
+        &self,
+        x: &[f32; N],
+        s: f32,
+        g: &[f32; N],
+        passes: &[bool; N],
+        dx: &mut [f32; N],
+        round: impl Fn(f32) -> f32,
+    ) -> [f32; N] {
+        let mut sums = [0.0; N];
+        for index in 0..N {
+            let place = x[index] / s;
+            let clamped = place.clamp(self.low, self.high);
+            let inside = clamped == place;
+            let slope = round(clamped) - choose(inside, place, 0.0);
+            dx[index] = choose(inside | passes[index], g[index], 0.0);
+            sums[index] = choose(passes[index], 0.0, g[index] * slope);
         }
-        let (data, mask) = (x.clone().into_data(), dropped.map(|mask| mask.clone().into_data()));
-        let values = data.as_slice::<f32>().ok()?;
-        let mask = mask.as_ref().map(|mask| mask.as_slice::<bool>()).transpose().ok()?;
-        let step = step.clone().into_scalar::<f32>();
-        let placed = match bounds.iter().all(|bound| bound.abs() < FAST_LIMIT) {
-            true => place(values, mask, step, bounds, round_small),
-            false => place(values, mask, step, bounds, f32::round_ties_even),
-        };
-        let [value, inside, slope] = placed.map(|values| Tensor::from_data(TensorData::new(values, shape), &device));
-        Some(Self { value, inside, slope })
+        sums
+    }
+
+    #[inline(always)]
+    fn summed(
+        &self,
+        first: usize,
+        x: &[f32],
+        s: f32,
+        g: &[f32],
+        dx: &mut [f32],
+        round: impl Fn(f32) -> f32 + Copy,
+    ) -> f64 {
+        let none = [false; LANES];
+        let dropped = self.dropped.as_ref().map(|dropped| &dropped[first..first + x.len()]);
+        let (rows, rest) = x.as_chunks::<LANES>();
+        let (g_rows, g_rest) = g.as_chunks::<LANES>();
+        let (dx_rows, dx_rest) = dx.as_chunks_mut::<LANES>();
+        let dropped = dropped.map(|dropped| dropped.as_chunks::<LANES>());
+        let mut sums = [0.0f32; LANES];
+        for (row, ((x, g), dx)) in rows.iter().zip(g_rows).zip(dx_rows).enumerate() {
+            let passes = dropped.map_or(&none, |(rows, _)| &rows[row]);
+            let own = self.slopes(x, s, g, passes, dx, round);
+            for lane in 0..LANES {
+                sums[lane] += own[lane];
+            }
+        }
+        let mut last = 0.0f32;
+        for (index, ((x, g), dx)) in rest.iter().zip(g_rest).zip(dx_rest).enumerate() {
+            let passes = dropped.is_some_and(|(_, rest)| rest[index]);
+            let mut own = [0.0];
+            last += self.slopes(&[*x], s, &[*g], &[passes], &mut own, round)[0];
+            *dx = own[0];
+        }
+        f64::from(sums.iter().sum::<f32>() + last)
+    }
+
+    /// Whether all multiples are small enough for [`round_small`].
+    fn is_small(&self) -> bool {
+        self.low.abs().max(self.high.abs()) < FAST_LIMIT
     }
 }
 
-/// Value, inside and slope of each `x`.
-fn place(
-    x: &[f32],
-    dropped: Option<&[bool]>,
-    step: f32,
-    [low, high]: [f32; 2],
-    round: impl Fn(f32) -> f32 + Copy + Sync,
-) -> [Vec<f32>; 3] {
-    let [mut value, mut inside, mut slope] = [(); 3].map(|()| vec![0.0f32; x.len()]);
-    let blocks = value.par_chunks_mut(BLOCK).zip(inside.par_chunks_mut(BLOCK)).zip(slope.par_chunks_mut(BLOCK));
-    blocks.zip(x.par_chunks(BLOCK)).enumerate().for_each(|(block, (((value, inside), slope), x))| {
-        let places = value.iter_mut().zip(inside.iter_mut()).zip(slope.iter_mut()).zip(x);
-        for (((value, inside), slope), &x) in places {
-            let place = x / step;
-            let clamped = place.clamp(low, high);
-            let (within, multiple) = (if clamped == place { 1.0 } else { 0.0 }, round(clamped));
-            (*value, *inside, *slope) = (multiple * step, within, multiple - place * within);
-        }
-        let Some(dropped) = dropped else { return };
-        let places = value.iter_mut().zip(inside).zip(slope).zip(x).zip(&dropped[block * BLOCK..]);
-        for ((((value, inside), slope), &x), &passes) in places {
-            *value = if passes { x } else { *value };
-            *inside = if passes { 1.0 } else { *inside };
-            *slope = if passes { 0.0 } else { *slope };
-        }
-    });
-    [value, inside, slope]
+impl Pointwise for Placement {
+    fn values(&self, first: usize, x: &[f32], s: f32, y: &mut [f32]) {
+        vectorized(
+            #[inline(always)]
+            || match self.is_small() {
+                true => self.rounded(first, x, s, y, round_small),
+                false => self.rounded(first, x, s, y, f32::round_ties_even),
+            },
+        );
+    }
+
+    fn gradients(&self, first: usize, x: &[f32], s: f32, g: &[f32], dx: &mut [f32]) -> f64 {
+        let sum = vectorized(
+            #[inline(always)]
+            || match self.is_small() {
+                true => self.summed(first, x, s, g, dx, round_small),
+                false => self.summed(first, x, s, g, dx, f32::round_ties_even),
+            },
+        );
+        self.scale * sum
+    }
 }
 
 #[cfg(test)]
@@ -110,41 +167,48 @@ mod tests {
     use super::*;
     use crate::samples::host_values;
 
-    /// More than two blocks of values around the steps of 0.25: ends, ties and zeros of both signs among them.
-    fn values() -> Tensor<4> {
+    /// More than two runs of values around the steps of 0.25: ends, ties and zeros of both signs among them.
+    fn values() -> Vec<f32> {
         let special = [0.0, -0.0, 0.125, -0.125, 0.375, 0.625, -0.25, 1.5, 1.625, 1e30, -1e30, 1e-40, -0.0625];
-        let other = (0..2 * BLOCK + 1000 - special.len()).map(|index| (index as f32 * 0.7).sin() * 2.5);
-        let values: Vec<f32> = special.into_iter().chain(other).collect();
-        let count = values.len();
-        Tensor::from_data(TensorData::new(values, [2, 1, count / 2, 1]), &Device::flex())
+        let other = (0..66_523 - special.len()).map(|index| (index as f32 * 0.7).sin() * 2.5);
+        special.into_iter().chain(other).collect()
     }
 
-    fn parts(Placement { value, inside, slope }: Placement) -> [Vec<f32>; 3] {
-        [value, inside, slope].map(host_values)
+    fn tensor(values: &[f32], device: &Device) -> Tensor<4> {
+        Tensor::from_data(TensorData::new(values.to_vec(), [1, 1, values.len(), 1]), device)
     }
 
     #[test]
     fn the_pass_on_the_host_and_tensor_operations_agree() {
-        let x = values();
-        let count = x.dims().iter().product::<usize>();
-        let mask: Vec<bool> = (0..count).map(|index| index * index % 7 < 3).collect();
-        let mask = Tensor::<4, Bool>::from_data(TensorData::new(mask, x.dims()), &Device::flex());
-        for (step, bounds) in [(0.25, [-1.0, 6.0]), (0.13, [0.0, 15.0]), (1e-7, [-9_000_000.0, -8_999_745.0])] {
-            let step = Tensor::<4>::full([1; 4], step, &Device::flex());
+        let (values, device) = (values(), Device::flex().autodiff());
+        let g: Vec<f32> = (0..values.len()).map(|index| (index as f32 * 0.3).cos()).collect();
+        let mask: Vec<bool> = (0..values.len()).map(|index| index * index % 7 < 3).collect();
+        for (step, low, high) in [(0.25, -1.0, 6.0), (0.13, 0.0, 15.0), (1e-7, -9_000_000.0, -8_999_745.0)] {
             for dropped in [None, Some(mask.clone())] {
-                let found = Placement::on_host(&x, &step, bounds, dropped.as_ref()).unwrap();
-                assert!(parts(found) == parts(Placement::by_tensors(x.clone(), step.clone(), bounds, dropped)));
+                let run = |apply: &dyn Fn(Placement, Tensor<4>, &Tensor<4>) -> Tensor<4>| {
+                    let x = tensor(&values, &device).require_grad();
+                    let step = Tensor::<4>::full([1; 4], step, &device).require_grad();
+                    let placement = Placement { low, high, scale: 0.5, dropped: dropped.clone() };
+                    let y = apply(placement, x.clone(), &step);
+                    let gradients = (y.clone() * tensor(&g, &device)).sum().backward();
+                    let [dx, ds] = [x, step].map(|leaf| host_values(leaf.grad(&gradients).unwrap()));
+                    (host_values(y.inner()), dx, f64::from(ds[0]))
+                };
+                let (y, dx, ds) = run(&|placement, x, step| placement.apply(x, step));
+                let (y_plain, dx_plain, ds_plain) = run(&|placement, x, step| placement.by_tensors(x, step));
+                assert!(y == y_plain && dx == dx_plain);
+                let size: f64 =
+                    g.iter().map(|g| f64::from(g.abs())).sum::<f64>() * f64::from(low.abs().max(high)) * 0.5;
+                assert!((ds - ds_plain).abs() < 1e-6 * size, "{ds} {ds_plain} of {size}");
             }
         }
     }
 
     #[test]
     fn every_channel_may_have_a_step_of_its_own() {
-        let x: Vec<f32> = vec![0.3, 0.8, 0.3, 0.8];
-        let x = Tensor::<4>::from_data(TensorData::new(x, [1, 2, 2, 1]), &Device::flex());
+        let x = Tensor::<4>::from_data(TensorData::new(vec![0.3f32, 0.8, 0.3, 0.8], [1, 2, 2, 1]), &Device::flex());
         let steps = Tensor::<4>::from_data(TensorData::new(vec![0.25f32, 0.5], [1, 2, 1, 1]), &Device::flex());
-        let Placement { value, inside, .. } = Placement::new(x, steps, [0.0, 2.0], None);
-        assert_eq!(host_values(value), [0.25, 0.5, 0.5, 1.0]);
-        assert_eq!(host_values(inside), [1.0, 0.0, 1.0, 1.0]);
+        let placement = Placement { low: 0.0, high: 2.0, scale: 1.0, dropped: None };
+        assert_eq!(host_values(placement.apply(x, &steps)), [0.25, 0.5, 0.5, 1.0]);
     }
 }

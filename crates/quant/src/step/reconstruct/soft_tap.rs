@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use blindfold_zoo::{Site, Stream, Tap};
-use burn::tensor::Tensor;
+use burn::tensor::{Tensor, TensorData};
 
 use super::dropout::Dropout;
 use super::learned_step::LearnedStep;
@@ -50,13 +50,16 @@ impl Tap for SoftTap<'_> {
             return output;
         }
         let (shape, device) = (output.dims(), output.device().inner());
-        let dropped = self.dropout.as_mut().map(|dropout| dropout.mask(shape, &device));
+        let dropped = self.dropout.as_mut().map(|dropout| dropout.draw(shape.iter().product()));
         if let Some((learned, step)) = self.steps.iter().find(|(learned, _)| learned.name() == name) {
             return learned.quantize(output, step, dropped);
         }
         let quantized = self.quantization.output(site, output.clone());
         match dropped {
-            Some(dropped) => quantized.mask_where(dropped, output),
+            Some(dropped) => {
+                let dropped = Tensor::from_data(TensorData::new(dropped, shape), &device);
+                quantized.mask_where(dropped, output)
+            }
             None => quantized,
         }
     }

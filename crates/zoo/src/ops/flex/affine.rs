@@ -10,6 +10,7 @@ use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::{FlexAutodiff, contiguous, from_values, plain, values};
+use crate::{lane_product, lane_sum, vectorized};
 
 /// As [`crate::ops::channel_affine`].
 pub(in crate::ops) fn channel_affine(x: Tensor<4>, scale: Tensor<1>, shift: Tensor<1>) -> Tensor<4> {
@@ -57,7 +58,7 @@ impl Backward<Flex, 3> for AffineBackward {
             let scale = contiguous(&scale);
             let result = map_channels(&gradient, dims, |channel, from, to| {
                 let scale = values(&scale)[channel];
-                to.iter_mut().zip(from).for_each(|(to, from)| *to = scale * from);
+                vectorized(|| to.iter_mut().zip(from).for_each(|(to, from)| *to = scale * from));
             });
             grads.register::<Flex>(node.id, result);
         }
@@ -68,7 +69,7 @@ fn forward(x: &FlexTensor, scale: &FlexTensor, shift: &FlexTensor, dims: [usize;
     let (x, scale, shift) = (contiguous(x), contiguous(scale), contiguous(shift));
     map_channels(&x, dims, |channel, from, to| {
         let (scale, shift) = (values(&scale)[channel], values(&shift)[channel]);
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = scale * from + shift);
+        vectorized(|| to.iter_mut().zip(from).for_each(|(to, from)| *to = scale * from + shift));
     })
 }
 
@@ -96,10 +97,7 @@ fn parameter_gradients(x: &FlexTensor, gradient: &FlexTensor, dims: [usize; 4]) 
     let sums: Vec<(f32, f32)> = values(&x)
         .par_chunks_exact(area)
         .zip(values(gradient).par_chunks_exact(area))
-        .map(|(x, gradient)| {
-            let product = x.iter().zip(gradient).map(|(x, gradient)| x * gradient).sum::<f32>();
-            (product, gradient.iter().sum::<f32>())
-        })
+        .map(|(x, gradient)| vectorized(|| (lane_product(x, gradient), lane_sum(gradient, |value| value))))
         .collect();
     let mut scale = vec![0.0; channels];
     let mut shift = vec![0.0; channels];

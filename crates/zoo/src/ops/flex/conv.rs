@@ -21,6 +21,9 @@ use super::{FlexAutodiff, contiguous, from_values, plain, values};
 
 /// Images whose weight gradients are summed before the sums of groups are added.
 const GROUP: usize = 8;
+/// Output positions that are multiplied before the sums over positions are taken: small images are taken together, and
+/// as many as stay in the nearest cache.
+const POSITIONS: usize = 1024;
 
 /// As [`crate::ops::conv2d`].
 pub(in crate::ops) fn conv2d(
@@ -151,7 +154,17 @@ fn forward(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>, g: Ge
             for (group, image) in image.chunks_exact_mut(group_out).enumerate() {
                 g.split(&input[group * group_in..(group + 1) * group_in], planes);
                 for (block, image) in blocks[group].iter().zip(image.chunks_mut(BLOCK * out_h * out_w)) {
-                    arch.dispatch(Correlate { planes, offsets: &offsets, weights: block, length, pitch, out: sums });
+                    let channels = image.len() / (out_h * out_w);
+                    let out = &mut sums[..];
+                    arch.dispatch(Correlate {
+                        planes,
+                        offsets: &offsets,
+                        weights: block,
+                        channels,
+                        length,
+                        pitch,
+                        out,
+                    });
                     for (c, picture) in image.chunks_exact_mut(out_h * out_w).enumerate() {
                         let rows = sums[c * pitch..].chunks(columns);
                         for (line, row) in picture.chunks_exact_mut(out_w).zip(rows) {
@@ -220,7 +233,9 @@ fn input_gradient(gradient: &FlexTensor, weight: &FlexTensor, g: Geometry) -> Fl
                 }
                 for Phase { place, offsets, blocks } in &phases {
                     for (block, image) in blocks[group].iter().zip(image.chunks_mut(BLOCK * picture_in)) {
-                        arch.dispatch(Correlate { planes, offsets, weights: block, length, pitch, out: sums });
+                        let channels = image.len() / picture_in;
+                        let out = &mut sums[..];
+                        arch.dispatch(Correlate { planes, offsets, weights: block, channels, length, pitch, out });
                         for (c, picture) in image.chunks_exact_mut(picture_in).enumerate() {
                             g.join_phase(&sums[c * pitch..], pitch_in, *place, picture);
                         }
@@ -242,21 +257,27 @@ fn weight_gradient(x: &FlexTensor, gradient: &FlexTensor, g: Geometry) -> FlexTe
     let image_in = g.channels_in * g.size[0] * g.size[1];
     let group_in = g.group_in() * g.size[0] * g.size[1];
     let group_blocks = g.group_out().div_ceil(BLOCK);
+    let stride = g.group_in() * g.channel_planes();
+    let together = (POSITIONS / length).clamp(1, GROUP);
     let arch = Arch::new();
     let partial: Vec<Vec<[f32; BLOCK]>> = (0..g.batch.div_ceil(GROUP))
         .into_par_iter()
-        .map(|first| {
+        .map(|group_of_images| {
             let mut sums = vec![[0.0f32; BLOCK]; g.groups * group_blocks * taps];
-            let mut planes = vec![0.0; g.group_in() * g.channel_planes() + SLACK];
-            let mut runs = vec![0.0; BLOCK * pitch];
-            for n in first * GROUP..((first + 1) * GROUP).min(g.batch) {
-                let input = &x[n * image_in..(n + 1) * image_in];
+            let mut planes = vec![0.0; together * stride + SLACK];
+            let mut runs = vec![0.0; together * BLOCK * pitch];
+            let end = ((group_of_images + 1) * GROUP).min(g.batch);
+            for first in (group_of_images * GROUP..end).step_by(together) {
+                let images = together.min(end - first);
                 for group in 0..g.groups {
-                    g.split(&input[group * group_in..(group + 1) * group_in], &mut planes);
+                    for (n, planes) in (first..first + images).zip(planes.chunks_mut(stride)) {
+                        let from = n * image_in + group * group_in;
+                        g.split(&x[from..from + group_in], planes);
+                    }
                     for block in 0..group_blocks {
                         let channels = (g.group_out() - block * BLOCK).min(BLOCK);
-                        for c in 0..BLOCK {
-                            let run = &mut runs[c * pitch..(c + 1) * pitch];
+                        for (index, run) in runs.chunks_exact_mut(pitch).take(images * BLOCK).enumerate() {
+                            let (n, c) = (first + index / BLOCK, index % BLOCK);
                             if c >= channels {
                                 run.fill(0.0);
                                 continue;
@@ -268,8 +289,9 @@ fn weight_gradient(x: &FlexTensor, gradient: &FlexTensor, g: Geometry) -> FlexTe
                             }
                         }
                         let at = (group * group_blocks + block) * taps;
-                        let out = &mut sums[at..at + taps];
-                        arch.dispatch(Products { planes: &planes, offsets: &offsets, runs: &runs, length, pitch, out });
+                        let (planes, offsets, runs, out) =
+                            (&planes[..], &offsets[..], &runs[..], &mut sums[at..at + taps]);
+                        arch.dispatch(Products { planes, stride, images, offsets, runs, channels, length, pitch, out });
                     }
                 }
             }

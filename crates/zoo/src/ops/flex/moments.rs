@@ -11,6 +11,7 @@ use rayon::prelude::*;
 
 use super::{FlexAutodiff, contiguous, from_values, plain, values};
 use crate::ops::Moments;
+use crate::{lane_sum, vectorized};
 
 /// As [`crate::ops::channel_moments`]; the sum of squares is divided by `divisor`.
 pub(in crate::ops) fn channel_moments(x: Tensor<4>, divisor: usize) -> Moments {
@@ -38,27 +39,13 @@ fn forward(x: &FlexTensor, [batch, channels, height, width]: [usize; 4], divisor
     let moments: Vec<(f32, f32)> = values(&x)
         .par_chunks_exact(area.max(1))
         .map(|picture| {
-            let mean = sum(picture, |value| value) / area as f32;
-            let square = sum(picture, |value| (value - mean) * (value - mean));
+            let mean = vectorized(|| lane_sum(picture, |value| value)) / area as f32;
+            let square = vectorized(|| lane_sum(picture, |value| (value - mean) * (value - mean)));
             (mean, square / divisor as f32)
         })
         .collect();
     let (means, vars): (Vec<f32>, Vec<f32>) = moments.into_iter().unzip();
     from_values([means, vars].concat(), [2, batch, channels])
-}
-
-/// Sum in eight lanes: vectorises, and rounds less than one running sum.
-#[inline]
-fn sum(values: &[f32], map: impl Fn(f32) -> f32) -> f32 {
-    let mut lanes = [0.0f32; 16];
-    let chunks = values.chunks_exact(16);
-    let rest: f32 = chunks.remainder().iter().map(|&value| map(value)).sum();
-    for chunk in chunks {
-        for (lane, &value) in lanes.iter_mut().zip(chunk) {
-            *lane += map(value);
-        }
-    }
-    lanes.iter().sum::<f32>() + rest
 }
 
 #[derive(Debug)]
@@ -80,7 +67,7 @@ impl Backward<Flex, 1> for MomentsBackward {
             |(index, (to, from))| {
                 let slope = 2.0 * gradient[count + index] / divisor as f32;
                 let constant = gradient[index] / area as f32 - slope * moments[index];
-                to.iter_mut().zip(from).for_each(|(to, from)| *to = slope * from + constant);
+                vectorized(|| to.iter_mut().zip(from).for_each(|(to, from)| *to = slope * from + constant));
             },
         );
         grads.register::<Flex>(node.id, from_values(output, [batch, channels, height, width]));

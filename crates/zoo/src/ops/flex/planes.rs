@@ -82,9 +82,11 @@ impl Geometry {
                     let start = row_start(0) + self.padding[1];
                     planes[start..start + width].copy_from_slice(line);
                 } else {
-                    for (w, &value) in line.iter().enumerate() {
-                        let column = w + self.padding[1];
-                        planes[row_start(column % step_w) + column / step_w] = value;
+                    for phase in 0..step_w.min(width) {
+                        let column = phase + self.padding[1];
+                        let start = row_start(column % step_w) + column / step_w;
+                        let values = line[phase..].iter().step_by(step_w);
+                        planes[start..].iter_mut().zip(values).for_each(|(to, &from)| *to = from);
                     }
                 }
             }
@@ -105,11 +107,10 @@ impl Geometry {
             if self.stride[1] == 1 {
                 target.copy_from_slice(&line[self.padding[1]..self.padding[1] + width]);
             } else {
-                for (column, &value) in line.iter().enumerate() {
-                    if let Some(w) = inside(column, 1, width) {
-                        target[w] = value;
-                    }
-                }
+                let Some(first) = (0..columns).find(|&column| inside(column, 1, width).is_some()) else { continue };
+                let from = self.stride[1] * first + phase[1] - self.padding[1];
+                let places = target[from..].iter_mut().step_by(self.stride[1]);
+                places.zip(&line[first..]).for_each(|(to, &value)| *to = value);
             }
         }
     }

@@ -43,7 +43,7 @@ pub fn select(name: Option<&str>) -> Result<NamedDevice> {
         return Err(Usage("this program was built without any device: build it with --features flex".to_owned()).into());
     };
     let name = name.unwrap_or(first);
-    let (kind, detail) = name.split_once(':').unwrap_or((name, ""));
+    let kind = name.split(':').next().unwrap_or(name);
     if !KNOWN.contains(&kind) {
         return Err(Usage(format!(
             "there is no device `{name}`; there are: flex, wgpu, ndarray (built in: {})",
@@ -58,6 +58,10 @@ pub fn select(name: Option<&str>) -> Result<NamedDevice> {
         );
         return Err(Usage(message).into());
     }
+    if kind != "wgpu" && name.contains(':') {
+        let message = format!("`{name}`: `{kind}` is one device, the processor: write `{kind}`");
+        return Err(Usage(message).into());
+    }
     match kind {
         #[cfg(feature = "flex")]
         "flex" => Ok(NamedDevice { device: Device::flex(), name: "flex".to_owned() }),
@@ -68,8 +72,8 @@ pub fn select(name: Option<&str>) -> Result<NamedDevice> {
             Ok(NamedDevice { device, name: "ndarray".to_owned() })
         }
         #[cfg(feature = "wgpu")]
-        "wgpu" => gpu::select(detail),
-        _ => Err(Usage(format!("the device `{name}{detail}` is not known to this build")).into()),
+        "wgpu" => gpu::select(name.split_once(':').map_or("", |(_, adapter)| adapter)),
+        _ => Err(Usage(format!("the device `{name}` is not known to this build")).into()),
     }
 }
 

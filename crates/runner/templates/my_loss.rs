@@ -35,6 +35,9 @@ impl Default for MyLossConfig {
 ///
 /// # Source
 /// Authors, title, venue year, equation.
+///
+/// # Differences from the source
+/// None known, or what they are.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MyLoss {
     config: MyLossConfig,

@@ -14,7 +14,7 @@ use crate::precision::Precision;
 /// [allocate]
 /// sensitivity = "kl"                            # or { kind = "hessian-trace", vectors = 16 }
 /// solver = "dynamic-programming"                # or "integer-program"
-/// budget = { size_bits_per_weight = 4.0 }       # or { bit_operations_per_mac = 16.0 }; absent: `quant.weight_bits`
+/// budget = { size_bits_per_weight = 4.0 }       # or { bit_operations_per_mac = 16.0 }; absent: see below
 /// candidates = [2, 3, 4, 5, 6, 8]
 /// ```
 /// Bits of activations stay as the `[quant]` table has them.
@@ -32,7 +32,8 @@ pub struct AllocateConfig {
     pub bins: usize,
     /// Says how much a layer suffers at each width: a plugin.
     pub sensitivity: PluginChoice,
-    /// What must not be exceeded; absent: as many bits a weight as the `[quant]` table gives to all layers.
+    /// What must not be exceeded; absent: the mean bits of a weight that the `[quant]` table gives by itself, those of the
+    /// layers that its protocol keeps at 8 bits among them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub budget: Option<AllocationBudget>,
 }
@@ -98,12 +99,12 @@ impl AllocateConfig {
         Ok(())
     }
 
-    /// The budget, for a network whose `[quant]` table has that precision of weights.
-    pub(super) fn budget_for(&self, weights: Precision) -> Result<AllocationBudget, ConfigError> {
-        let uniform = || weights.bits().map(|bits| AllocationBudget::SizeBitsPerWeight(f64::from(bits)));
-        self.budget.or_else(uniform).ok_or_else(|| {
-            let fix = "with weights in fp32 there is no size to keep to: write { size_bits_per_weight = 4.0 }";
-            ConfigError::invalid("budget", "nothing", fix)
+    /// The budget, for layers of so many weights with so many bits each by the `[quant]` table.
+    pub(super) fn budget_for(&self, layers: &[(u64, u8)]) -> AllocationBudget {
+        self.budget.unwrap_or_else(|| {
+            let weights: u64 = layers.iter().map(|(weights, _)| weights).sum();
+            let bits: u64 = layers.iter().map(|(weights, bits)| weights * u64::from(*bits)).sum();
+            AllocationBudget::SizeBitsPerWeight(bits as f64 / weights.max(1) as f64)
         })
     }
 
@@ -162,8 +163,9 @@ mod tests {
         assert_eq!((config.solver, config.boundary), (AllocationSolver::IntegerProgram, true));
         assert_eq!(config.budget, Some(AllocationBudget::BitOperationsPerMac(16.0)));
         let absent = AllocateConfig::default();
-        assert_eq!(absent.budget_for(Precision::Int(3)).unwrap(), AllocationBudget::SizeBitsPerWeight(3.0));
-        assert!(absent.budget_for(Precision::Float).is_err());
+        assert_eq!(absent.budget_for(&[(10, 3), (70, 3)]), AllocationBudget::SizeBitsPerWeight(3.0));
+        assert_eq!(absent.budget_for(&[(10, 8), (70, 2)]), AllocationBudget::SizeBitsPerWeight(2.75));
+        assert_eq!(config.budget_for(&[(10, 3)]), AllocationBudget::BitOperationsPerMac(16.0));
         assert_eq!(config.widths(), [2, 4, 8]);
         config.validate().unwrap();
         for config in [config, AllocateConfig::default()] {

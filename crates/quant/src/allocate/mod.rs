@@ -94,7 +94,10 @@ pub fn allocate(
         check_images(&images, &network)?;
     }
     let costs = LayerCost::of_layers(&network, &plan, &layers);
-    let limit = Limit::new(config.budget_for(quant.weight_bits)?, &layers, &costs)?;
+    let own_bits = |layer: &LayerCandidates| plan.weight(&layer.name).and_then(|target| target.precision.bits());
+    let own: Vec<(u64, u8)> =
+        layers.iter().filter_map(|layer| Some((layer.values.len() as u64, own_bits(layer)?))).collect();
+    let limit = Limit::new(config.budget_for(&own), &layers, &costs)?;
 
     let request = SensitivityRequest { network: &network, layers: &layers, images, seed, progress };
     let table = member.measure(request)?;

@@ -109,6 +109,23 @@ fn a_budget_below_the_least_is_an_error_that_says_what_the_least_is() {
 }
 
 #[test]
+fn without_a_budget_it_is_the_size_of_the_network_without_a_table() {
+    let teacher = small(1);
+    for (protocol, code_bits) in [(Protocol::Gdfq, 4984 * 2), (Protocol::Brecq, 8 * 376 + 2 * 4608)] {
+        let quant = QuantConfig { weight_bits: Precision::Int(2), ..quant(protocol) };
+        let config = AllocateConfig { sensitivity: PluginChoice::named("sqnr"), ..AllocateConfig::default() };
+        let allocation = run(&config, &teacher, &quant).unwrap();
+        assert_eq!(allocation.total.code_bits, code_bits, "two bits are the least: nothing is to choose");
+        assert_eq!(allocation.limit, uniform(&allocation, 2).size_bits);
+        let four = QuantConfig { weight_bits: Precision::Int(4), ..quant };
+        let allocation = run(&config, &teacher, &four).unwrap();
+        let same = uniform(&allocation, 4);
+        assert_eq!(allocation.limit, same.size_bits);
+        assert!(allocation.total.size_bits <= same.size_bits && allocation.total.sensitivity <= same.sensitivity);
+    }
+}
+
+#[test]
 fn bit_operations_stay_within_their_budget() {
     let teacher = small(1);
     let allocation =

@@ -8,6 +8,7 @@ use super::dynamic::Dynamic;
 use super::layer_override::LayerOverride;
 use super::protocol::Protocol;
 use crate::audit::Role;
+use crate::families::Families;
 use crate::granularity::Granularity;
 use crate::precision::Precision;
 use crate::ste::Ste;
@@ -123,6 +124,26 @@ impl FormatConfig {
         }
     }
 
+    /// Refuses plugins that there are not, and keys and values that they do not take.
+    fn check_plugins(&self, families: &Families) -> Result<(), ConfigError> {
+        if let Some(choice) = &self.format {
+            families.formats.build(&choice.kind, choice.options.clone()).map_err(|error| error.within("format"))?;
+        }
+        if let Some(choice) = &self.quantizer {
+            families
+                .quantizers
+                .build(&choice.kind, choice.options.clone())
+                .map_err(|error| error.within("quantizer"))?;
+        }
+        if let Some(choice) = &self.range {
+            families.ranges.build(&choice.kind, choice.options.clone()).map_err(|error| error.within("range"))?;
+        }
+        if let Some(choice) = &self.learned {
+            families.learned.build(&choice.kind, choice.options.clone()).map_err(|error| error.within("learned"))?;
+        }
+        Ok(())
+    }
+
     /// The number format of a tensor of so many bits; none where quantizer and range make uniform integers.
     pub(super) fn number_format(&self, precision: Precision) -> Option<PluginChoice> {
         let one_bit = self.learned.is_some() && precision == Precision::Int(1);
@@ -143,6 +164,23 @@ impl FormatConfig {
 }
 
 impl QuantConfig {
+    /// Whether there are the plugins that the table names, also for single layers, and whether they take the keys that it
+    /// sets for them: what can be said without a network.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with the key: unknown names with near matches, unknown keys, values out of range.
+    pub fn check_plugins(&self, families: &Families) -> Result<(), ConfigError> {
+        let check = |weight: &FormatConfig, activation: &FormatConfig| {
+            weight.check_plugins(families).map_err(|error| error.within("weight"))?;
+            activation.check_plugins(families).map_err(|error| error.within("activation"))
+        };
+        check(&self.weight, &self.activation)?;
+        for (index, layer) in self.layer.iter().enumerate() {
+            check(&layer.weight, &layer.activation).map_err(|error| error.within(&format!("layer[{index}]")))?;
+        }
+        Ok(())
+    }
+
     /// The same with everything that was left out written down.
     pub fn resolved(&self) -> Self {
         let (weight, activation, first_last_bits) = match self.protocol {

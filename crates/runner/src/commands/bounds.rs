@@ -118,7 +118,13 @@ pub(super) fn bounds(registry: Registry, args: &BoundsArgs) -> Result<ExitCode> 
             (what, format!("bounds-image-{image}-radius-{radius}"))
         }
     };
-    let title = format!("# {} / {method} / seed {seed}: {title}\n\nOf {}.\n\n", config.experiment.name, subject.what);
+    let passes: Vec<&str> = config.quant.passes.iter().map(|pass| pass.kind.as_str()).collect();
+    let passes = match passes.as_slice() {
+        [] => String::new(),
+        _ => format!(" The teacher is the network after its passes ({}).", passes.join(", ")),
+    };
+    let title =
+        format!("# {} / {method} / seed {seed}: {title}\n\nOf {}.{passes}\n\n", config.experiment.name, subject.what);
     let page = title + &report.to_markdown() + &tightening_table(&tightening);
     write_atomic(&folder.join(format!("{file}.md")), page.as_bytes())?;
     write_atomic(&folder.join(format!("{file}.csv")), report.to_csv().as_bytes())?;

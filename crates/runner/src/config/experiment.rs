@@ -184,6 +184,9 @@ impl Experiment {
             return Err(Usage(message).into());
         }
         let mut table = self.table_of(project, method, full)?;
+        if let Some(assignment) = sets.iter().rfind(|assignment| is_source(assignment)) {
+            change_source(&mut table, assignment)?;
+        }
         if fast {
             let mut fast = self.fast.clone();
             if !trains(&table) {
@@ -315,6 +318,24 @@ fn source_of(table: &Table) -> Option<String> {
     table.get("images")?.get("source")?.as_str().map(str::to_owned)
 }
 
+fn is_source(assignment: &str) -> bool {
+    assignment.split_once('=').is_some_and(|(key, _)| key.trim() == "images.source")
+}
+
+/// Another source of images, without the keys of the one before but for their number, which all have. What else is set
+/// comes after, in any order, so that `[fast]` and the other assignments are about the new source.
+fn change_source(table: &mut Table, assignment: &str) -> Result<()> {
+    let before = source_of(table);
+    set_key(table, assignment)?;
+    let after = source_of(table);
+    if after != before
+        && let Some(Value::Table(images)) = table.get_mut("images")
+    {
+        images.retain(|key, _| key == "count" || key == "source");
+    }
+    Ok(())
+}
+
 fn take_table(table: &mut Table, key: &str) -> Result<Table> {
     match table.remove(key) {
         None => Ok(Table::new()),
@@ -411,5 +432,35 @@ mod tests {
             let text = Experiment::from_table(table).unwrap_err().to_string();
             assert!(text.starts_with(words), "{text}");
         }
+    }
+
+    #[test]
+    fn another_source_takes_the_keys_of_the_one_before_with_it() {
+        let project = Project::find(None).unwrap();
+        let experiment = Experiment::read(&project, "shapes10-w4a8").unwrap();
+        let images = |sets: &[&str], fast: bool| {
+            let sets: Vec<String> = sets.iter().map(|set| (*set).to_owned()).collect();
+            let config = experiment.resolve(&project, "zeroq", 1, Wishes { fast, sets: &sets, ..Wishes::default() });
+            config.unwrap().images
+        };
+        let own = images(&[], false);
+        assert!(own.table.contains_key("iterations"));
+        assert_eq!(images(&["images.source=zeroq"], false), own);
+        let noise = images(&["images.source=noise"], false);
+        assert_eq!((noise.source.as_str(), noise.table.len()), ("noise", 1));
+        assert_eq!(noise.table.get("count"), own.table.get("count"));
+        let both = images(&["images.source=real", "images.count=7"], false);
+        assert_eq!((both.source.as_str(), both.table), ("real", Table::from_iter([("count".into(), 7.into())])));
+        let turned = images(&["images.iterations=4", "images.source=zeroq", "images.source=genie-d"], false);
+        assert_eq!(
+            (turned.source.as_str(), turned.table.len()),
+            ("genie-d", 2),
+            "the last one, and what is set for it"
+        );
+        let cleared = ["images={}", "images.count=8", "images.iterations=9", "images.source=zeroq"];
+        let own = Table::from_iter([("count".into(), 8.into()), ("iterations".into(), 9.into())]);
+        assert_eq!(images(&cleared, false).table, own, "as an axis of a study writes it");
+        let fast = images(&["images.source=noise"], true);
+        assert_eq!(fast.table, Table::from_iter([("count".into(), 32.into())]), "the [fast] table is the new source's");
     }
 }

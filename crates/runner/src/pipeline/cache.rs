@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(200);
 pub(crate) struct CacheSlot {
     images: PathBuf,
     records: PathBuf,
+    /// SHA-256 of the file of images.
+    digest: PathBuf,
     claims: Claims,
     /// SHA-256 of the identity.
     pub(crate) key: String,
@@ -32,6 +34,7 @@ impl CacheSlot {
         Self {
             images: folder.join(format!("{stem}.safetensors")),
             records: folder.join(format!("{stem}.jsonl")),
+            digest: folder.join(format!("{stem}.sha256")),
             claims: Claims::at(folder.join(".claims")),
             key,
         }
@@ -74,6 +77,13 @@ impl CacheSlot {
     pub(crate) fn read(&self) -> Option<(ImageSet, Vec<Record>)> {
         let bytes = std::fs::read(&self.images).ok()?;
         let records = read_history(&self.records).ok()?;
+        // Sets of earlier versions have no digest.
+        if let Ok(expected) = std::fs::read_to_string(&self.digest)
+            && expected.trim() != sha256_hex(&bytes)
+        {
+            tracing::warn!("{}: not the bytes that were stored: the images are made again", self.images.display());
+            return None;
+        }
         match ImageSet::from_bytes(&bytes) {
             Ok(images) => Some((images, records)),
             Err(error) => {
@@ -88,7 +98,10 @@ impl CacheSlot {
         let lines: Vec<String> = records.iter().map(Record::to_line).collect::<Result<_, _>>()?;
         let text: String = lines.into_iter().map(|line| line + "\n").collect();
         write_atomic(&self.records, text.as_bytes()).context("cannot store the records of an image set")?;
-        write_atomic(&self.images, &images.to_bytes()?).context("cannot store an image set")?;
+        let bytes = images.to_bytes()?;
+        let digest = sha256_hex(&bytes) + "\n";
+        write_atomic(&self.digest, digest.as_bytes()).context("cannot store the digest of an image set")?;
+        write_atomic(&self.images, &bytes).context("cannot store an image set")?;
         Ok(())
     }
 }
@@ -110,6 +123,21 @@ mod tests {
     use blindfold_synth::Origin;
 
     use super::*;
+
+    #[test]
+    fn bytes_that_changed_are_not_taken() {
+        let root = tempfile::tempdir().unwrap();
+        let slot = CacheSlot::new(root.path(), "teacher a");
+        let images = ImageSet::new([1, 1, 2], vec![0.5, -0.5], None, Origin::Synthetic).unwrap();
+        slot.write(&images, &[]).unwrap();
+        assert_eq!(slot.read().unwrap().0, images);
+        let mut bytes = std::fs::read(&slot.images).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&slot.images, &bytes).unwrap();
+        assert!(slot.read().is_none());
+        std::fs::remove_file(&slot.digest).unwrap();
+        assert!(slot.read().is_some(), "a set of an earlier version");
+    }
 
     #[test]
     fn who_waits_for_images_gets_those_of_the_first() {

@@ -27,7 +27,7 @@ pub(super) fn pinned(config: &RunConfig, teacher: &Teacher, context: &Context) -
 }
 
 /// Whether there are the plugins that the configuration names, with the keys that it sets for them: all that can be said
-/// without a teacher. Quantizers and ranges are chosen layer by layer, and looked at with the network.
+/// without a teacher.
 ///
 /// # Errors
 /// Unknown names with near matches, unknown keys and wrong values.
@@ -39,6 +39,7 @@ pub fn check_plugins(registry: &Registry, config: &RunConfig) -> Result<()> {
         let message = "`evaluation.held_out.source`: held-out images are synthetic: name a source that needs no data";
         return Err(crate::Usage(message.to_owned()).into());
     }
+    config.quant.check_plugins(&registry.quant).map_err(|error| error.within("quant"))?;
     for choice in &config.quant.passes {
         let built = registry.quant.passes.build(&choice.kind, choice.options.clone());
         built.map_err(|error| error.within("quant.passes"))?;
@@ -147,6 +148,12 @@ mod tests {
             ("experiment.sinks=['csv']", "add \"jsonl\""),
             ("fit.steps=['squat']", "squant"),
             ("quant.passes=['equaliz']", "there is no pass"),
+            ("quant.weight.range='percentil'", "did you mean `percentile`"),
+            ("quant.activation.range={ kind = 'mse', q = 2 }", "`quant.activation.range`"),
+            ("quant.weight.quantizer='zeroq'", "quant.weight.quantizer"),
+            ("quant.weight.format='kmean'", "did you mean `kmeans`"),
+            ("quant.weight.learned='lsc'", "did you mean `lsq`"),
+            ("quant.layer=[{ match = 'conv1', weight = { range = 'mze' } }]", "did you mean `mse`"),
             ("distill.loss=[{ kind = 'kll' }]", "did you mean `kl`"),
             ("distill.augmentation=[{ kind = 'mixpu' }]", "did you mean `mixup`"),
         ] {

@@ -10,6 +10,7 @@ const PLACES: &[(&str, &str)] = &[
     ("allocate.sensitivity", "sensitivity"),
     ("quant.passes[]", "pass"),
     ("distill.loss[]", "loss"),
+    ("distill.loss[].augment[]", "augmentation"),
     ("distill.augmentation[]", "augmentation"),
     ("distill.generator", "generator"),
     ("distill.range_warmup.generator", "generator"),
@@ -46,6 +47,6 @@ pub(super) fn places() -> Vec<(String, &'static str)> {
 /// the table's parser says.
 pub(super) const BESIDE: &[(&str, &[&str])] = &[
     ("data set", &["limit"]),
-    ("loss", &["weight", "from_epoch", "until_epoch", "perturb", "ramp"]),
+    ("loss", &["weight", "from_epoch", "until_epoch", "augment", "perturb", "ramp"]),
     ("fitting step", &["steps", "images"]),
 ];

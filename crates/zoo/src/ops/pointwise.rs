@@ -17,15 +17,26 @@ pub trait Pointwise: Debug + Send + Sync + 'static {
 /// way back is `x` itself. Runs do not depend on the number of threads, so neither does `dL/ds`.
 ///
 /// # Errors
-/// Gives `f` back on devices whose values cannot be read without a transfer; there a caller has Burn's operations.
+/// Gives `f` back where [`is_pointwise`] is not true, and for an `s` of another shape: there a caller has Burn's operations.
 ///
 /// # Shapes
 /// - x and output: the same; s: `[1, 1, 1, 1]`
 pub fn pointwise<F: Pointwise>(x: &Tensor<4>, s: &Tensor<4>, f: F) -> Result<Tensor<4>, F> {
     #[cfg(feature = "flex")]
-    if super::flex::handles(x) {
+    if is_pointwise(x) && s.dims() == [1; 4] {
         return Ok(super::flex::pointwise(x.clone(), s.clone(), f));
     }
     let _ = (x, s);
     Err(f)
+}
+
+/// Whether the values of a tensor can be read without a transfer, so that [`pointwise`] takes it.
+pub fn is_pointwise(x: &Tensor<4>) -> bool {
+    #[cfg(feature = "flex")]
+    return super::flex::handles(x);
+    #[cfg(not(feature = "flex"))]
+    {
+        let _ = x;
+        false
+    }
 }

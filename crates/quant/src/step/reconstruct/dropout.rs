@@ -32,7 +32,7 @@ impl<R: Rng> Dropout<R> {
         mask
     }
 
-    /// `kept`, with the values that are dropped taken from `instead`.
+    /// `kept`, with the values that are dropped taken from `instead`: plain tensors of one shape.
     pub(super) fn mix(&mut self, kept: Tensor<4>, instead: Tensor<4>) -> Tensor<4> {
         let (shape, device) = (kept.dims(), kept.device());
         if !is_host(&device) {

@@ -38,9 +38,6 @@ impl Placement {
     /// # Shapes
     /// - x and output: the same, which `dropped` has the values of; step: 1 along dimensions that it is repeated along
     pub(super) fn apply(self, x: Tensor<4>, step: &Tensor<4>) -> Tensor<4> {
-        if step.dims() != [1; 4] {
-            return self.by_tensors(x, step);
-        }
         pointwise(&x, step, self).unwrap_or_else(|placement| placement.by_tensors(x, step))
     }
 
@@ -49,9 +46,10 @@ impl Placement {
         let (plain, size) = (x.clone().without_autodiff(), step.clone().without_autodiff());
         let place = plain.clone() / size.clone();
         let clamped = place.clone().clamp(self.low, self.high);
-        let mut inside = clamped.clone().equal(place.clone()).float();
-        let multiple = clamped.round();
-        let (mut value, mut slope) = (multiple.clone() * size, multiple - place * inside.clone());
+        let within = clamped.clone().equal(place.clone());
+        let (multiple, place) = (clamped.round(), place.mask_fill(within.clone().bool_not(), 0.0));
+        let mut inside = within.float();
+        let (mut value, mut slope) = (multiple.clone() * size, multiple - place);
         if let Some(dropped) = self.dropped {
             let dropped = Tensor::from_data(TensorData::new(dropped, plain.dims()), &plain.device());
             value = value.mask_where(dropped.clone(), plain);
@@ -169,7 +167,8 @@ mod tests {
 
     /// More than two runs of values around the steps of 0.25: ends, ties and zeros of both signs among them.
     fn values() -> Vec<f32> {
-        let special = [0.0, -0.0, 0.125, -0.125, 0.375, 0.625, -0.25, 1.5, 1.625, 1e30, -1e30, 1e-40, -0.0625];
+        let special =
+            [0.0, -0.0, 0.125, -0.125, 0.375, 0.625, -0.25, 1.5, 1.625, 1e30, -1e30, 1e-40, -0.0625, f32::INFINITY];
         let other = (0..66_523 - special.len()).map(|index| (index as f32 * 0.7).sin() * 2.5);
         special.into_iter().chain(other).collect()
     }

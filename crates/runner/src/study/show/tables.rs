@@ -3,7 +3,7 @@
 use super::measure::{BEST, DROP, MEASURES, Measure, TOP1};
 use super::sheet::Sheet;
 use super::verdict::{against_baseline, p_text, sign, winner};
-use crate::record::{BEST_ON_TEST, Grid, GridCell, LEAST_PAIRS, REAL_DATA, SIGNIFICANT, Stat, csv_cell};
+use crate::record::{BEST_ON_TEST, Grid, GridCell, LEAST_PAIRS, REAL_DATA, SIGNIFICANT, Stat, Summary, csv_cell};
 
 const NOTHING: &str = "–";
 
@@ -23,8 +23,8 @@ pub(crate) fn measure_grid(sheet: &Sheet, measure: &Measure) -> Option<Grid> {
             };
             let sign = sign(measure, against_baseline(sheet, measure, variant, column));
             let mut text = format!("{}{sign}", measure.text(&stat));
-            let own = sheet.runs(&variant.name, column).map(|(_, run)| run.bits.as_str()).next();
-            if let Some(own) = own.filter(|own| !own.eq_ignore_ascii_case(column)) {
+            let own = sheet.runs(&variant.name, column).map(|(_, run)| run).find_map(|run| own_bits(run, column));
+            if let Some(own) = own {
                 text += &format!(" ({own})");
                 other_bits = true;
             }
@@ -42,7 +42,11 @@ pub(crate) fn measure_grid(sheet: &Sheet, measure: &Measure) -> Option<Grid> {
     }
     let mut notes = Vec::new();
     if other_bits {
-        notes.push("in brackets: the bits that a format has in place of its column's".to_owned());
+        notes.push(
+            "in brackets: the bits in place of the column's: of a format of one width, or, where a method's weights take over \
+             half as much again, their mean with scales and codebooks"
+                .to_owned(),
+        );
     }
     if bold {
         notes.push(format!(
@@ -80,6 +84,16 @@ pub(crate) fn measure_grid(sheet: &Sheet, measure: &Measure) -> Option<Grid> {
         rows,
         notes,
     })
+}
+
+/// The bits of a run where they are not the column's.
+fn own_bits(run: &Summary, column: &str) -> Option<String> {
+    if !run.bits.eq_ignore_ascii_case(column) {
+        return Some(run.bits.clone());
+    }
+    let (weight, activation) = run.bits.strip_prefix('W')?.split_once('A')?;
+    let mean = run.weight_bits_mean.filter(|mean| weight.parse().is_ok_and(|bits: f64| *mean > 1.5 * bits))?;
+    Some(format!("W{mean:.1}A{activation}"))
 }
 
 /// One bit width: variants by measures, with intervals and tests. `None` where no run is finished.

@@ -83,7 +83,8 @@ impl WithSimd for Correlate<'_> {
 /// `out[k][c] += sum_n sum_{p < length} runs[(n * BLOCK + c) * pitch + p] * planes[n * stride + offsets[k] + p]`, for
 /// `c < channels` and the images `n`.
 ///
-/// Positions from `length` to the next whole vector must be zero in `runs`; `planes` reaches [`SLACK`] beyond.
+/// Positions from `length` to the next whole vector must be zero in `runs`; `planes` reaches [`SLACK`] beyond. A value that is
+/// not finite makes NaN of the sums of its neighbours too, since the zeros are multiplied by what follows a plane.
 pub(super) struct Products<'a> {
     pub(super) planes: &'a [f32],
     pub(super) stride: usize,

@@ -1,5 +1,5 @@
 use super::super::measure::{AGREEMENT, SECONDS};
-use super::super::sheet::tests::{small, small_sheet, spot};
+use super::super::sheet::tests::{run, small, small_sheet, spot};
 use super::*;
 
 fn without_brecq() -> Sheet {
@@ -109,4 +109,15 @@ fn files_hold_all_measures_and_all_bit_widths() {
     assert_eq!(tex.matches("\\toprule").count(), tex.matches("\\bottomrule").count());
     assert!(tex.contains("\\textbf{1.15 $\\pm$ 0.09$^{+}$}") && tex.contains("{[}1{]} Paper \\& Co, table 2"), "{tex}");
     assert!(!tex.replace("\\%", "").lines().any(|line| line.contains('%') && !line.starts_with('%')), "{tex}");
+}
+
+#[test]
+fn bits_that_are_not_the_columns_are_told() {
+    let of = |bits: &str, mean: Option<f64>| {
+        own_bits(&Summary { weight_bits_mean: mean, ..run("rex", bits, 1, 0.0) }, "w4a4")
+    };
+    assert_eq!(of("W4A4", Some(4.3)), None);
+    assert_eq!(of("W4A4", None), None);
+    assert_eq!(of("W8A4", Some(8.1)).as_deref(), Some("W8A4"));
+    assert_eq!(of("W4A4", Some(8.33)).as_deref(), Some("W8.3A4"));
 }

@@ -1,0 +1,97 @@
+//! Every post-training method with images of every kind: noise, optimised, real.
+#![allow(clippy::unwrap_used)] // clippy.toml allows it in test functions, not in the helpers beside them.
+
+mod common;
+
+use common::{Bench, repository, text};
+use serde_json::Value;
+
+const METHODS: [&str; 27] = [
+    "minmax",
+    "mse",
+    "percentile",
+    "kl",
+    "aciq",
+    "dfq",
+    "ocs",
+    "squant",
+    "ks-lloyd",
+    "kmeans",
+    "apot",
+    "adaround",
+    "brecq",
+    "qdrop",
+    "pd-quant",
+    "genie-m",
+    "seq-mse",
+    "admm",
+    "lapq",
+    "df-mpc",
+    "rex",
+    "fp8",
+    "binary",
+    "ternary",
+    "dynamic",
+    "mixed-zeroq",
+    "mixed-ilp",
+];
+
+/// A short search for those that have one.
+const SHORT: &str = r#"
+[methods.adaround.fit]
+adaround = { iterations = 4, batch = 4 }
+[methods.brecq.fit]
+brecq = { iterations = 4, batch = 4 }
+activation-steps = { iterations = 4, batch = 4 }
+[methods.qdrop.fit]
+qdrop = { iterations = 4, batch = 4 }
+[methods.pd-quant.fit]
+pd-quant = { iterations = 4, batch = 4, correction.iterations = 2 }
+[methods.genie-m.fit]
+genie-m = { iterations = 4, batch = 4 }
+[methods.admm.fit]
+admm = { iterations = 4, batch = 4 }
+[methods.lapq.fit]
+lapq = { points = 3, evaluations = 4, images = 4 }
+"#;
+
+/// The small experiment with all methods.
+fn bench() -> Bench {
+    let bench = Bench::new();
+    let configs = bench.folder.path().join("configs");
+    for method in METHODS {
+        let name = format!("methods/{method}.toml");
+        std::fs::copy(repository().join("configs").join(&name), configs.join(&name)).unwrap();
+    }
+    let small = std::fs::read_to_string(configs.join("small.toml")).unwrap();
+    let head = small.split("[methods.zeroq.images]").next().unwrap();
+    let methods = r#"methods = ["zeroq", "zeroq-kd", "brecq", "real"]"#;
+    assert!(head.contains(methods));
+    let text = head.replace(methods, &format!("methods = {METHODS:?}")) + SHORT;
+    std::fs::write(configs.join("small.toml"), text).unwrap();
+    bench
+}
+
+#[test]
+fn every_method_runs_with_every_kind_of_images() {
+    let bench = bench();
+    for (source, own) in [("noise", None), ("zeroq", Some("images.iterations=2")), ("real", None)] {
+        let source_set = format!("images.source={source}");
+        let mut arguments = vec!["exp", "small", "--out", source, "--set", &source_set, "--set", "images.count=8"];
+        arguments.extend(["--set", "data.limit=20"]);
+        arguments.extend(own.into_iter().flat_map(|own| ["--set", own]));
+        let (code, _, errors) = text(&bench.run(&arguments));
+        assert_eq!(code, Some(0), "{source}: {errors}");
+        let runs = bench.folder.path().join(source).join("runs");
+        let experiment = std::fs::read_dir(runs).unwrap().map(|entry| entry.unwrap().path()).find(|path| path.is_dir());
+        let experiment = experiment.unwrap();
+        for method in METHODS {
+            let summary = experiment.join(method).join("seed-1/summary.json");
+            let summary =
+                std::fs::read_to_string(&summary).unwrap_or_else(|error| panic!("{source}, {method}: {error}"));
+            let summary: Value = serde_json::from_str(&summary).unwrap();
+            assert_eq!(summary["uses_real_data"], source == "real", "{method}");
+            assert!(summary["student_top1"].as_f64().is_some_and(f64::is_finite), "{source}, {method}: {summary}");
+        }
+    }
+}

@@ -37,9 +37,22 @@ fn without_a_run_the_page_lies_apart_and_everything_is_on_it() {
     assert!((last - whole).abs() < 1e-6 * whole, "{last} {whole}");
     let page = std::fs::read_to_string(folder.join("analysis.md")).unwrap();
     assert!(page.contains(value["verdict"]["sentence"].as_str().unwrap()), "{page}");
-    for (file, lines) in [("layers.csv", 16), ("enable-one.csv", 16), ("disable-one.csv", 16)] {
+    for (file, lines) in [
+        ("layers.csv", 16),
+        ("enable-one.csv", 16),
+        ("disable-one.csv", 16),
+        ("weights.csv", 9),
+        ("activations.csv", 8),
+    ] {
         assert_eq!(std::fs::read_to_string(folder.join(file)).unwrap().lines().count(), lines, "{file}");
     }
+    let activations = std::fs::read_to_string(folder.join("activations.md")).unwrap();
+    let outputs = rows.iter().filter(|row| row["role"] == "output").map(|row| row["layer"].as_str().unwrap());
+    let sites: Vec<&str> = outputs.collect();
+    let shown = activations.lines().filter(|line| line.starts_with('|')).skip(2);
+    let shown: Vec<&str> = shown.filter_map(|line| line.split(" | ").next()?.strip_prefix("| ")).collect();
+    assert_eq!((shown, sites.len()), (sites, 7), "{activations}");
+    assert!(page.contains("activations.md"), "{page}");
     assert!(std::fs::read_to_string(folder.join("overview.svg")).unwrap().starts_with("<svg"));
 }
 

@@ -16,7 +16,7 @@ use crate::step::FitProgress;
 ///
 /// The networks run a batch of images at a time; on the host several runs at once, without a change to any result.
 pub struct Comparison<'a> {
-    pub(super) student: &'a QuantizedNetwork,
+    pub(crate) student: &'a QuantizedNetwork,
     pub(super) quantized: Network,
     pub(super) teacher: Network,
     pixels: Vec<f32>,

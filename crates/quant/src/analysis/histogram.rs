@@ -151,7 +151,7 @@ impl Comparison<'_> {
     }
 
     /// Runs the student on all images and shows `each` what reaches every quantized site, before its quantization.
-    fn watch(&self, each: impl FnMut(&str, Tensor<4>) -> Result<(), QuantError>) -> Result<(), QuantError> {
+    pub(super) fn watch(&self, each: impl FnMut(&str, Tensor<4>) -> Result<(), QuantError>) -> Result<(), QuantError> {
         let network = self.network(Selection::BOTH);
         let mut sites = SiteTap { plan: &self.student.plan, each, fault: None };
         for images in self.batches() {

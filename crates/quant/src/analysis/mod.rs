@@ -5,6 +5,7 @@
 //! Comparison -> ablation -> Verdict    what each tensor costs at the logits
 //! Comparison -> layers                 what passes at each layer: weights only, activations only, both
 //! Comparison -> histograms             what the grids have to hold
+//! Comparison -> site values            what number formats are tried on
 //! ```
 
 mod ablation;
@@ -14,6 +15,7 @@ mod layer_report;
 mod logits;
 mod modes;
 mod signal;
+mod site_values;
 mod verdict;
 
 use serde::Serializer;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Prepared -> Subject                     the student, and where its page goes
-//! Subject -> Comparison -> AnalysisReport -> analysis.md, *.csv, overview.svg, histograms/
+//! Subject -> Comparison -> AnalysisReport -> analysis.md, activations.md, *.csv, overview.svg, histograms/
 //! Prepared -> weights.md, channel-bits.md   Allocation -> frontier.svg
 //! ```
 

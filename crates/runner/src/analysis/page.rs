@@ -22,7 +22,8 @@ pub(super) fn page(report: &AnalysisReport) -> String {
     text += "\n## Layer by layer\n\n![error of each layer's output](overview.svg)\n\n";
     text += &layers(&report.layers);
     text += "\nFull precision: layers.csv, enable-one.csv, disable-one.csv. Values with their grids: histograms/. How the weights of each \
-             layer are distributed, and what other number formats would cost them: weights.md; bits by channel: channel-bits.md.\n";
+             layer are distributed, and what other number formats would cost them: weights.md; the same of the activations at each \
+             site: activations.md; bits by channel: channel-bits.md.\n";
     text
 }
 
@@ -134,7 +135,7 @@ fn escaped(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use blindfold_quant::Verdict;
+    use blindfold_quant::{KsReport, Verdict};
 
     use super::super::tables::tests::{example_ablation, example_layers};
     use super::*;
@@ -157,6 +158,7 @@ mod tests {
             ablation,
             layers: example_layers(),
             histograms: Vec::new(),
+            activations: KsReport { role: Role::Activation, rows: Vec::new(), left_out: Vec::new() },
         }
     }
 

@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use blindfold_quant::{Ablation, Comparison, FitProgress, Histogram, LayerReport, LogitError, QuantError, Verdict};
+use blindfold_quant::{
+    Ablation, Comparison, FitProgress, Histogram, Ks, KsConfig, KsReport, LayerReport, LogitError, QuantError, Verdict,
+};
 use blindfold_synth::ImageSet;
 use serde::Serialize;
 
@@ -48,6 +50,9 @@ pub(crate) struct AnalysisReport {
     pub(crate) layers: Vec<LayerReport>,
     #[serde(skip)]
     pub(crate) histograms: Vec<Histogram>,
+    /// The distributions at the activation sites, and number formats side by side on them.
+    #[serde(skip)]
+    pub(crate) activations: KsReport,
 }
 
 impl AnalysisReport {
@@ -96,6 +101,7 @@ impl AnalysisReport {
             verdict: Verdict::of(&ablation),
             layers: comparison.layers()?,
             histograms: comparison.histograms(BINS)?,
+            activations: KsReport::of_activations(&comparison, &Ks::new(KsConfig::default()))?,
             ablation,
         }))
     }
@@ -109,8 +115,8 @@ impl AnalysisReport {
         })
     }
 
-    /// Writes `analysis.md`, `layers.csv`, `enable-one.csv`, `disable-one.csv`, `overview.svg` and `histograms/*.svg`,
-    /// in place of those of an earlier analysis.
+    /// Writes `analysis.md`, `layers.csv`, `enable-one.csv`, `disable-one.csv`, `activations.md` and `.csv`,
+    /// `overview.svg` and `histograms/*.svg`, in place of those of an earlier analysis.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let pictures = folder.join("histograms");
         remove_pictures(&pictures)?;
@@ -122,6 +128,8 @@ impl AnalysisReport {
         write_atomic(&folder.join("layers.csv"), tables::layers(&self.layers).as_bytes())?;
         write_atomic(&folder.join("enable-one.csv"), tables::enable_one(&self.ablation).as_bytes())?;
         write_atomic(&folder.join("disable-one.csv"), tables::disable_one(&self.ablation).as_bytes())?;
+        write_atomic(&folder.join("activations.md"), self.activations.to_markdown().as_bytes())?;
+        write_atomic(&folder.join("activations.csv"), self.activations.to_csv().as_bytes())?;
         Ok(write_atomic(&folder.join("analysis.md"), page::page(self).as_bytes())?)
     }
 }

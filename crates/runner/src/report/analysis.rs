@@ -14,7 +14,12 @@ pub(super) fn analysis(files: &RunFiles) -> Option<Section> {
     // The section has the title already.
     let text = text.strip_prefix("# ").and_then(|rest| rest.split_once('\n')).map_or(text.as_str(), |(_, rest)| rest);
     let mut body = markdown::html(text, &picture);
-    for (name, title) in [("weights", "How the weights are distributed"), ("channel-bits", "Bits by channel")] {
+    let tables = [
+        ("weights", "How the weights are distributed"),
+        ("activations", "How the activations are distributed"),
+        ("channel-bits", "Bits by channel"),
+    ];
+    for (name, title) in tables {
         if let Some(text) = files.text(&format!("analysis/{name}.md")) {
             body += &fold(title, &markdown::html(&text, &picture));
         }
@@ -59,13 +64,16 @@ mod tests {
             ("analysis/analysis.md", page),
             ("analysis/overview.svg", "<svg/>"),
             ("analysis/weights.md", "| layer | KS |\n|---|--:|\n| conv1 | 0.1 |\n"),
+            ("analysis/activations.md", "| site | KS |\n|---|--:|\n| relu1 | 0.1 |\n"),
             ("analysis/histograms/01-conv1.svg", "<svg/>"),
         ];
         let root = folder("COMPLETED", None, &files);
         let body = analysis(&RunFiles::read(root.path()).unwrap()).unwrap().body;
         assert!(body.starts_with("<p><b>relu1 stands out.</b></p>"), "{body}");
         assert_eq!(body.matches("src=\"data:image/svg+xml;base64,PHN2Zy8+\"").count(), 2, "{body}");
-        assert!(body.contains("<summary>How the weights are distributed</summary>"), "{body}");
+        for what in ["weights", "activations"] {
+            assert!(body.contains(&format!("<summary>How the {what} are distributed</summary>")), "{body}");
+        }
         assert!(body.contains("<figcaption>01-conv1</figcaption>") && !body.contains("Bits by channel"), "{body}");
     }
 

@@ -1,4 +1,4 @@
-//! What happens to the batch of a step before both networks read it.
+//! What happens to the batch of a step before both networks read it: for all losses, or for some of them.
 
 use blindfold_synth::{Augment, AugmentationConfig, Augmented};
 use blindfold_zoo::{ConfigError, Family, stream};
@@ -6,18 +6,22 @@ use blindfold_zoo::{ConfigError, Family, stream};
 use crate::feed::{Shown, class_numbers};
 
 /// Members of the family `augmentation`, one after the other.
+#[derive(Debug)]
 pub(crate) struct Augmentations {
     members: Vec<(String, Box<dyn Augment>)>,
+    purpose: &'static str,
     classes: usize,
     seed: u64,
 }
 
 impl Augmentations {
-    /// The augmentations of a configuration, for images of `shape`, `[channel, height, width]`, of so many classes.
+    /// The augmentations of a configuration, for images of `shape`, `[channel, height, width]`, of so many classes; `purpose` names
+    /// the streams that they draw from.
     ///
     /// # Errors
     /// Unknown names, and what the members say of their options and of the shape.
     pub(crate) fn build(
+        purpose: &'static str,
         configs: &[AugmentationConfig],
         family: &Family<dyn Augment>,
         shape: [usize; 3],
@@ -26,11 +30,11 @@ impl Augmentations {
     ) -> Result<Self, ConfigError> {
         let mut members = Vec::with_capacity(configs.len());
         for AugmentationConfig { kind, options } in configs {
-            let member = family.build(kind, options.clone()).map_err(|error| error.within("augmentation"))?;
-            member.check(shape).map_err(|error| error.within(kind).within("augmentation"))?;
+            let member = family.build(kind, options.clone())?;
+            member.check(shape).map_err(|error| error.within(kind))?;
             members.push((kind.clone(), member));
         }
-        Ok(Self { members, classes, seed })
+        Ok(Self { members, purpose, classes, seed })
     }
 
     /// The batch of step `step` as both networks are to read it: the same for the same seed and step.
@@ -46,7 +50,7 @@ impl Augmentations {
         let begin = Augmented { images: shown.images, labels, shares: shown.soft_labels, classes: self.classes };
         let members = self.members.iter().enumerate();
         let Augmented { images, labels, shares, .. } = members.fold(begin, |batch, (place, (kind, member))| {
-            member.apply(batch, &mut stream(self.seed, &format!("augmentation {place} {kind}/{step}")))
+            member.apply(batch, &mut stream(self.seed, &format!("{} {place} {kind}/{step}", self.purpose)))
         });
         let labels = match (labels, &shares) {
             (Some(labels), _) => Some(class_numbers(labels.into_iter(), &device)),
@@ -67,9 +71,13 @@ mod tests {
     use crate::student::StudentConfig;
     use crate::testing::noise;
 
-    fn build(table: &str) -> Result<Augmentations, ConfigError> {
+    fn build_for(purpose: &'static str, table: &str) -> Result<Augmentations, ConfigError> {
         let config: StudentConfig = toml::from_str(table).unwrap();
-        Augmentations::build(&config.augmentation, &augmentations().unwrap(), [3, 8, 8], 4, 9)
+        Augmentations::build(purpose, &config.augmentation, &augmentations().unwrap(), [3, 8, 8], 4, 9)
+    }
+
+    fn build(table: &str) -> Result<Augmentations, ConfigError> {
+        build_for("augmentation", table)
     }
 
     fn batch(count: usize, labels: Option<&[u32]>) -> Shown {
@@ -126,6 +134,8 @@ mod tests {
         assert_ne!(images(once, 3), images(once, 4));
         let twice = "augmentation = [{ kind = 'flip' }, { kind = 'flip' }]";
         assert_ne!(images(twice, 3), images("", 3), "the second does not undo the first");
+        let other = build_for("loss augmentation", once).unwrap().apply(batch(64, None), 3).images;
+        assert_ne!(floats(other), images(once, 3), "each purpose has its own draws");
     }
 
     #[test]
@@ -133,8 +143,8 @@ mod tests {
         let message = |table: &str| build(table).err().unwrap().to_string();
         assert!(message("augmentation = [{ kind = 'mixpu' }]").contains("did you mean `mixup`?"));
         let error = message("augmentation = [{ kind = 'mixup', alpha = 0.0 }]");
-        assert!(error.starts_with("`augmentation.mixup.alpha`: 0"), "{error}");
+        assert!(error.starts_with("`mixup.alpha`: 0"), "{error}");
         let error = message("augmentation = [{ kind = 'flip' }, { kind = 'shift', pad = 8 }]");
-        assert!(error.starts_with("`augmentation.shift.pad`: 8"), "{error}");
+        assert!(error.starts_with("`shift.pad`: 8"), "{error}");
     }
 }

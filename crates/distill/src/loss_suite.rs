@@ -265,12 +265,18 @@ fn the_table_holds_every_file_of_the_folder() {
 }
 
 #[test]
-fn every_file_says_its_formula_shapes_range_and_source() {
+fn every_file_says_its_formula_shapes_range_source_and_what_differs_from_it() {
     for path in member_files() {
-        let text = std::fs::read_to_string(&path).unwrap();
+        let (name, text) = (member(&path), std::fs::read_to_string(&path).unwrap());
+        let says = |section: &str| {
+            let mut pairs = text.lines().zip(text.lines().skip(1));
+            pairs.any(|(line, next)| line.trim_end() == section && !next.trim_start_matches('/').trim().is_empty())
+        };
         for section in ["/// ```text", "/// # Shapes", "/// # Range", "/// # Source"] {
-            let there = text.lines().any(|line| line.trim_end() == section);
-            assert!(there, "{}: there is no line `{section}`", member(&path));
+            assert!(says(section), "{name}: there is no line `{section}` with text below it");
         }
+        let entry = BUILTIN.iter().find(|entry| entry.name == name).unwrap();
+        let own = entry.source.contains("this project");
+        assert!(own || says("/// # Differences from the source"), "{name}: how does it differ from its source?");
     }
 }

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use blindfold_quant::Glob;
-use blindfold_zoo::{ConfigError, Family, Network, near_matches};
+use blindfold_synth::AugmentationConfig;
+use blindfold_zoo::{ConfigError, Network, near_matches};
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
+use crate::augmentations::Augmentations;
 use crate::feed::Shown;
 use crate::loss::{FeaturePair, Features, Loss, Pair, Signals};
+use crate::plugins::Plugins;
 
 /// One `[[distill.loss]]` table: which loss, how heavy and when, and the loss's own options.
 ///
@@ -23,6 +26,10 @@ use crate::loss::{FeaturePair, Features, Loss, Pair, Signals};
 /// With `perturb = epsilon` the loss is evaluated on the images `x + epsilon * sign(dL/dx)` instead of `x`. `L` is the
 /// weighted sum of the losses without `perturb`, at `x`; where none of them has a weight above 0, that of all losses.
 /// So a method that trains on both `x` and its neighbour lists its losses twice.
+///
+/// With `augment` both networks read, for this loss, the batch that these augmentations make of the step's batch: images and
+/// labels, drawn anew in each step. Losses with the same list look at the same images. With `perturb` as well, these images
+/// are the `x` above, and `L` sums the losses with this `augment`.
 ///
 /// # Source
 /// The perturbation: Li et al., Hard Sample Matters a Lot in Zero-Shot Quantization (HAST), CVPR 2023, sample
@@ -43,6 +50,10 @@ pub struct LossConfig {
     /// How far the images are moved before it looks at them, above 0, in the unit of the normalised images.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub perturb: Option<f64>,
+    /// What happens to the batch before it looks at it, in this order, after what happens to it for all losses; nothing where
+    /// absent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub augment: Vec<AugmentationConfig>,
     /// How its weight begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ramp: Option<Ramp>,
@@ -74,6 +85,7 @@ impl LossConfig {
             from_epoch: None,
             until_epoch: None,
             perturb: None,
+            augment: Vec::new(),
             ramp: None,
             options: toml::Table::new(),
         }
@@ -131,6 +143,7 @@ pub(crate) struct Term {
     config: LossConfig,
     loss: Box<dyn Loss>,
     nodes: Vec<String>,
+    augmentations: Augmentations,
 }
 
 /// What one network made of a batch.
@@ -141,11 +154,12 @@ pub(crate) struct Outputs {
 }
 
 impl Term {
-    /// Builds all terms for networks of this graph.
+    /// Builds all terms for networks of this graph; `seed`: that of the training.
     pub(crate) fn build_all(
         configs: &[LossConfig],
-        family: &Family<dyn Loss>,
+        plugins: &Plugins,
         network: &Network,
+        seed: u64,
     ) -> Result<Vec<Self>, ConfigError> {
         if configs.is_empty() {
             return Err(ConfigError::invalid("loss", "an empty list", "write at least one [[distill.loss]] table"));
@@ -159,7 +173,7 @@ impl Term {
                     1 => config.kind.clone(),
                     number => format!("{}-{number}", config.kind),
                 };
-                Self::build(name, config, family, network)
+                Self::build(name, config, plugins, network, seed)
             })
             .map(|term| term.map_err(|error| error.within("loss")))
             .collect::<Result<Vec<Self>, ConfigError>>()
@@ -172,14 +186,19 @@ impl Term {
     fn build(
         name: String,
         config: &LossConfig,
-        family: &Family<dyn Loss>,
+        plugins: &Plugins,
         network: &Network,
+        seed: u64,
     ) -> Result<Self, ConfigError> {
         config.validate().map_err(|error| error.within(&name))?;
-        let loss = family.build(&config.kind, config.options.clone())?;
+        let loss = plugins.losses.build(&config.kind, config.options.clone())?;
         let nodes = resolve(loss.features(), network).map_err(|error| error.within(&name))?;
         loss.check(network, &nodes).map_err(|error| error.within(&name))?;
-        Ok(Self { name, config: config.clone(), loss, nodes })
+        let (shape, classes) = (network.input_shape(), network.classes());
+        let augmentations =
+            Augmentations::build("loss augmentation", &config.augment, &plugins.augmentations, shape, classes, seed)
+                .map_err(|error| error.within("augment").within(&name))?;
+        Ok(Self { name, config: config.clone(), loss, nodes, augmentations })
     }
 
     /// Refuses losses that leave an epoch without any.
@@ -216,6 +235,16 @@ impl Term {
     /// How far the images are moved before it looks at them, if at all.
     pub(crate) fn perturb(&self) -> Option<f64> {
         self.config.perturb
+    }
+
+    /// What happens to the batch before it looks at it.
+    pub(crate) fn augment(&self) -> &[AugmentationConfig] {
+        &self.config.augment
+    }
+
+    /// The batch of a step that it looks at: the same for all losses with the same [`Self::augment`].
+    pub(crate) fn augmented(&self, batch: &Shown, step: usize) -> Shown {
+        self.augmentations.apply(batch.clone(), step)
     }
 
     /// The unweighted value; both outputs hold the features of all nodes that any term compares. `networks` shows those

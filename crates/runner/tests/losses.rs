@@ -23,6 +23,7 @@ const ALONE_TO_NO_END: [(&str, &str); 3] = [
 ];
 
 /// Losses that need gentler steps than the others: name, learning rate, own keys.
+// The default forms of `attention` and `masked-patch` are held to PyTorch's values and gradients in crates/distill.
 const GENTLE: [(&str, f64, &str); 3] = [
     ("attention", 5e-5, "map = 'channel'\n"),
     ("activation-kl", 5e-5, ""),

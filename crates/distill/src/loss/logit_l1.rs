@@ -26,6 +26,10 @@ pub struct LogitL1Config {}
 ///
 /// # Source
 /// Liu, Zhang and Wang, Zero-shot adversarial quantization (ZAQ), CVPR 2021, the output discrepancy.
+///
+/// # Differences from the source
+/// The mean over images and classes, as `torch.nn.L1Loss`. The source's student minimises it together with a distance of features
+/// (`scrm`), and its generator makes both large: here each is a loss of its own, and what a generator does stands with the generator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogitL1;
 

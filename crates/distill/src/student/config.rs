@@ -31,8 +31,8 @@ pub struct StudentConfig {
     pub quantizer_lr: Option<f64>,
     /// How often the share of changed integer weights is measured, in steps; 0 for never.
     pub log_every: usize,
-    /// How often the norm of each loss's gradient is measured, in steps; 0 for never. A measurement costs one more pass
-    /// through the student, forward and backward, for each loss.
+    /// How often the norm of each loss's gradient is measured, in steps, from the first one on; 0 for never. A measurement
+    /// costs one more pass through the student, forward and backward, for each loss.
     pub gradient_norms_every: usize,
     /// Probability with which a value passes a quantizer of activations unquantized while the student is trained, value by
     /// value (QDrop: 0.5); 0: all are quantized.
@@ -141,7 +141,7 @@ impl Default for StudentConfig {
             lr: 1e-4,
             quantizer_lr: None,
             log_every: 1,
-            gradient_norms_every: 0,
+            gradient_norms_every: 50,
             activation_drop: 0.0,
             batch_norm: BatchNorms::default(),
             batch_norm_momentum: 0.1,
@@ -251,7 +251,7 @@ mod tests {
         iterations_per_epoch = 200
         batch = 200
         quantizer_lr = 1e-3
-        gradient_norms_every = 50
+        gradient_norms_every = 20
         activation_drop = 0.5
         batch_norm = 'trained-statistics'
         batch_norm_momentum = 0.2

@@ -7,6 +7,7 @@ mod config;
 mod critic;
 mod dropping;
 mod gradient_norm;
+mod gradient_sum;
 mod inundation;
 mod networks;
 mod objective;

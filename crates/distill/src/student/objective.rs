@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use blindfold_quant::{LearnedParameters, QuantizedNetwork};
-use blindfold_zoo::{BatchStatistics, Network};
-use burn::optim::{GradientsAccumulator, GradientsParams};
-use burn::tensor::{Gradients, Tensor};
+use blindfold_quant::QuantizedNetwork;
+use blindfold_zoo::BatchStatistics;
+use burn::optim::GradientsParams;
+use burn::tensor::Tensor;
 
 use super::gradient_norm::gradient_norm;
+use super::gradient_sum::GradientSum;
 use super::networks::{Networks, TermPair};
 use crate::error::DistillError;
 use crate::feed::Shown;
@@ -21,8 +22,13 @@ use crate::terms::{Outputs, Term};
 /// x + e * sign(dL/dx)      L: the weighted sum of the losses without `perturb`, at x; where none of them has a weight
 ///                             above 0, that of all losses, at x
 /// ```
-/// which both networks read anew; `dL/dx` flows through student and teacher, and `x + ...` is a constant from there on. A loss
-/// that is off in the epoch is not evaluated. The decay that learned quantizers ask for is added to the gradients, not to the
+/// which both networks read anew; `dL/dx` flows through student and teacher, and `x + ...` is a constant from there on.
+///
+/// Losses with `augment` have a view of their own: the same again, with the batch as these augmentations make it for `x`, and the
+/// losses with the same `augment` for `L`. So a view takes one pass of both networks, and one more for each `e`; the batch itself
+/// always takes one, whichever losses look at it, because the agreement and the statistics of batch norms are of it.
+///
+/// A loss that is off in the epoch is not evaluated. The decay that learned quantizers ask for is added to the gradients, not to the
 /// values.
 ///
 /// # Source
@@ -55,6 +61,22 @@ pub(super) struct Evaluated {
     pub(super) seen: Vec<Seen>,
 }
 
+/// The batch as some of the terms look at it, apart from their perturbations.
+struct View {
+    /// The places of these terms.
+    terms: Vec<usize>,
+    shown: Shown,
+    /// What the names of its passes begin with.
+    prefix: String,
+}
+
+/// What the views of a step come to.
+struct Tally<'a> {
+    sum: GradientSum<'a>,
+    values: Vec<(usize, Tensor<1>)>,
+    seen: Vec<Seen>,
+}
+
 /// Images that some of the terms looked at.
 pub(super) struct Seen {
     /// The places of these terms.
@@ -76,50 +98,66 @@ struct Pass {
 impl Objective<'_> {
     /// All losses on a batch, with the gradients of their weighted sum.
     pub(super) fn evaluate(&self, batch: &Shown) -> Result<Evaluated, DistillError> {
-        let plain = self.places(|epsilon| epsilon.is_none());
-        let groups = self.perturbed();
-        let tracked = match groups.is_empty() {
-            true => batch.clone(),
-            false => batch.with_images(batch.images.clone().autodiff().require_grad()),
+        let mut tally = Tally { sum: GradientSum::new(self.student), values: Vec::new(), seen: Vec::new() };
+        let terms = self.places(|term| term.augment().is_empty());
+        let whole = View { terms, shown: batch.clone(), prefix: String::new() };
+        let (agreement, statistics) = {
+            let pass = self.look(whole, &mut tally)?;
+            (agreement(&pass), pass.statistics)
         };
-        let mut sum = Sum::new(self.student);
-
-        let pass = self.run(&tracked, "batch".to_owned());
-        self.networks.check()?;
-        let agreement = agreement(&pass);
-        let (mut values, total) = self.values(&plain, &pass, &tracked);
-        let direction = match total {
-            Some(total) => tracked.images.grad(&sum.add(total)),
-            None if groups.is_empty() => None,
-            None => {
-                let (_, total) = self.values(&self.places(|epsilon| epsilon.is_some()), &pass, &tracked);
-                total.and_then(|total| tracked.images.grad(&total.backward()))
-            }
-        };
-        let mut seen = vec![pass.seen(plain, batch)];
-
-        for (index, (epsilon, places)) in groups.into_iter().enumerate() {
-            let images = batch.images.clone();
-            let shown = batch.with_images(match &direction {
-                Some(gradient) => images + gradient.clone().sign().mul_scalar(epsilon),
-                None => images,
-            });
-            let pass = self.run(&shown, format!("perturbed {index}"));
-            let (more, total) = self.values(&places, &pass, &shown);
-            values.extend(more);
-            if let Some(total) = total {
-                sum.add(total);
-            }
-            seen.push(pass.seen(places, &shown));
+        for view in self.augmented(batch) {
+            self.look(view, &mut tally)?;
         }
         self.networks.check()?;
+        let Tally { mut sum, mut values, seen } = tally;
         if let Some(penalty) = self.student.learned_penalty() {
             sum.add(penalty);
         }
         values.sort_by_key(|(place, _)| *place);
         let values = values.into_iter().map(|(place, value)| (place, value.inner())).collect();
-        let (network, quantizers) = (sum.network.grads(), sum.quantizers.grads());
-        Ok(Evaluated { values, network, quantizers, agreement, statistics: pass.statistics, seen })
+        let (network, quantizers) = sum.into_parts();
+        Ok(Evaluated { values, network, quantizers, agreement, statistics, seen })
+    }
+
+    /// Adds what the terms of a view come to; gives back its pass without perturbation.
+    fn look(&self, view: View, tally: &mut Tally<'_>) -> Result<Pass, DistillError> {
+        let View { terms, shown, prefix } = view;
+        let (plain, perturbed): (Vec<usize>, Vec<usize>) =
+            terms.into_iter().partition(|&place| self.terms[place].perturb().is_none());
+        let tracked = match perturbed.is_empty() {
+            true => shown.clone(),
+            false => shown.with_images(shown.images.clone().autodiff().require_grad()),
+        };
+
+        let pass = self.run(&tracked, format!("{prefix}batch"));
+        self.networks.check()?;
+        let (values, total) = self.values(&plain, &pass, &tracked);
+        tally.values.extend(values);
+        let direction = match total {
+            Some(total) => tracked.images.grad(&tally.sum.add(total)),
+            None if perturbed.is_empty() => None,
+            None => {
+                let (_, total) = self.values(&perturbed, &pass, &tracked);
+                total.and_then(|total| tracked.images.grad(&total.backward()))
+            }
+        };
+        tally.seen.push(pass.seen(plain, &shown));
+
+        for (index, (epsilon, places)) in self.grouped(perturbed, Term::perturb).into_iter().enumerate() {
+            let images = shown.images.clone();
+            let moved = shown.with_images(match (&direction, epsilon) {
+                (Some(gradient), Some(epsilon)) => images + gradient.clone().sign().mul_scalar(epsilon),
+                _ => images,
+            });
+            let pass = self.run(&moved, format!("{prefix}perturbed {index}"));
+            let (values, total) = self.values(&places, &pass, &moved);
+            tally.values.extend(values);
+            if let Some(total) = total {
+                tally.sum.add(total);
+            }
+            tally.seen.push(pass.seen(places, &moved));
+        }
+        Ok(pass)
     }
 
     /// The norm of the gradient of each unweighted loss over all parameters of the student's network, by the places of the
@@ -145,23 +183,35 @@ impl Objective<'_> {
         norms
     }
 
-    /// The places of the terms that are on and whose epsilon is so.
-    fn places(&self, so: impl Fn(Option<f64>) -> bool) -> Vec<usize> {
+    /// The places of the terms that are on and of which this holds.
+    fn places(&self, so: impl Fn(&Term) -> bool) -> Vec<usize> {
         let terms = self.terms.iter().enumerate();
-        terms.filter(|(_, term)| term.is_on(self.epoch) && so(term.perturb())).map(|(place, _)| place).collect()
+        terms.filter(|(_, term)| term.is_on(self.epoch) && so(term)).map(|(place, _)| place).collect()
     }
 
-    /// The terms that look at perturbed images, by their epsilon, in the order of their first use.
-    fn perturbed(&self) -> Vec<(f64, Vec<usize>)> {
-        let mut groups: Vec<(f64, Vec<usize>)> = Vec::new();
-        for place in self.places(|epsilon| epsilon.is_some()) {
-            let Some(epsilon) = self.terms[place].perturb() else { continue };
-            match groups.iter_mut().find(|(known, _)| *known == epsilon) {
+    /// Places by what `key` says of their terms, in the order of its first use; no group is empty.
+    fn grouped<'s, K: PartialEq>(&'s self, places: Vec<usize>, key: impl Fn(&'s Term) -> K) -> Vec<(K, Vec<usize>)> {
+        let mut groups: Vec<(K, Vec<usize>)> = Vec::new();
+        for place in places {
+            let own = key(&self.terms[place]);
+            match groups.iter_mut().find(|(known, _)| *known == own) {
                 Some((_, places)) => places.push(place),
-                None => groups.push((epsilon, vec![place])),
+                None => groups.push((own, vec![place])),
             }
         }
         groups
+    }
+
+    /// The views of the terms with `augment`.
+    fn augmented(&self, batch: &Shown) -> Vec<View> {
+        let places = self.places(|term| !term.augment().is_empty());
+        let groups = self.grouped(places, Term::augment).into_iter().enumerate();
+        let views = groups.map(|(index, (_, terms))| View {
+            shown: self.terms[terms[0]].augmented(batch, self.step),
+            terms,
+            prefix: format!("augmented {index} "),
+        });
+        views.collect()
     }
 
     fn run(&self, shown: &Shown, purpose: String) -> Pass {
@@ -200,28 +250,4 @@ impl Pass {
 fn agreement(pass: &Pass) -> Tensor<1> {
     let best = |outputs: &Outputs| outputs.logits.clone().inner().argmax(1);
     best(&pass.student).equal(best(&pass.teacher)).float().mean()
-}
-
-/// Gradients of several passes, summed.
-struct Sum<'a> {
-    student: &'a QuantizedNetwork,
-    network: GradientsAccumulator<Network>,
-    quantizers: GradientsAccumulator<LearnedParameters>,
-}
-
-impl<'a> Sum<'a> {
-    fn new(student: &'a QuantizedNetwork) -> Self {
-        Self { student, network: GradientsAccumulator::new(), quantizers: GradientsAccumulator::new() }
-    }
-
-    /// Adds those of a loss; gives back what is not of the student's parameters.
-    fn add(&mut self, loss: Tensor<1>) -> Gradients {
-        let mut gradients = loss.backward();
-        let network = &self.student.network;
-        self.network.accumulate(network, GradientsParams::from_module(&mut gradients, network));
-        if let Some(learned) = &self.student.learned {
-            self.quantizers.accumulate(learned, GradientsParams::from_module(&mut gradients, learned));
-        }
-        gradients
-    }
 }

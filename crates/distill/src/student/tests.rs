@@ -1,6 +1,7 @@
 //! The student's trainer as a whole.
 
 mod augmentations;
+mod augmented_losses;
 mod learned;
 mod losses;
 mod zero_shot;

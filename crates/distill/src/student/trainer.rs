@@ -77,9 +77,10 @@ impl StudentTrainer {
         config.validate(images.len(), images.shape)?;
         check_student(&student, &config)?;
         let classes = student.network.classes();
-        let augmentations =
-            Augmentations::build(&config.augmentation, &plugins.augmentations, images.shape, classes, seed)?;
-        let terms = Term::build_all(&config.loss, &plugins.losses, &student.network)?;
+        let (listed, family) = (&config.augmentation, &plugins.augmentations);
+        let augmentations = Augmentations::build("augmentation", listed, family, images.shape, classes, seed)
+            .map_err(|error| error.within("augmentation"))?;
+        let terms = Term::build_all(&config.loss, plugins, &student.network, seed)?;
         Term::check_epochs(&terms, config.epochs)?;
         let wanted: BTreeSet<&String> = terms.iter().flat_map(Term::nodes).collect();
         let nodes: Vec<String> = wanted.into_iter().cloned().collect();
@@ -178,8 +179,8 @@ impl StudentTrainer {
 
     /// Image passes so far: one for each image that goes through one network, forward alone or forward and backward.
     ///
-    /// They are those of the student (the range warm-up, every run on a batch, on perturbed or other images that a loss
-    /// asks for, for a gradient's norm, for a generator, for batch norms at the end) and of the teacher (for the losses, and
+    /// They are those of the student (the range warm-up, every run on a batch, on augmented, perturbed or other images that
+    /// a loss asks for, for a gradient's norm, for a generator, for batch norms at the end) and of the teacher (for the losses, and
     /// for the steps of a generator). The generator's own are not counted.
     pub fn passes(&self) -> u64 {
         self.passes

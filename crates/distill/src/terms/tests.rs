@@ -1,10 +1,9 @@
 //! Terms: names, nodes, weights by epoch, what a loss is shown, faults.
 
-use blindfold_zoo::{Entry, NetworkBuilder, Op};
+use blindfold_zoo::{Entry, Family, NetworkBuilder, Op};
 use burn::tensor::Device;
 
 use super::*;
-use crate::loss::losses;
 use crate::network_pair::Twins;
 use crate::reference::floats;
 
@@ -32,7 +31,7 @@ struct File {
 
 fn build(text: &str, network: &Network) -> Result<Vec<Term>, ConfigError> {
     let file: File = toml::from_str(text).unwrap();
-    Term::build_all(&file.loss, &losses().unwrap(), network)
+    Term::build_all(&file.loss, &Plugins::builtin().unwrap(), network, 9)
 }
 
 fn weights(text: &str, epochs: usize) -> Vec<f64> {
@@ -93,14 +92,20 @@ fn perturb_is_an_epsilon_of_its_own_loss() {
 #[test]
 fn a_table_survives_a_round_trip_and_keeps_its_keys_from_the_loss() {
     let text = "[[loss]]\nkind = 'kl'\nweight = 20\nfrom_epoch = 4\nuntil_epoch = 100\nperturb = 0.01
+        augment = [{ kind = 'flip', probability = 1.0 }, { kind = 'low-pass' }]
         ramp = { from = 1.0, epochs = 5 }\ntemperature = 20.0\n[[loss]]\nkind = 'logit-mse'";
     let file: File = toml::from_str(text).unwrap();
     assert_eq!(file.loss[0].options, toml::toml! { temperature = 20.0 });
     assert_eq!(file.loss[0].ramp, Some(Ramp { from: 1.0, epochs: 5 }));
+    let augment: Vec<&str> = file.loss[0].augment.iter().map(|augmentation| augmentation.kind.as_str()).collect();
+    assert_eq!(
+        (augment, &file.loss[0].augment[0].options),
+        (vec!["flip", "low-pass"], &toml::toml! { probability = 1.0 })
+    );
     assert_eq!(file.loss[1], LossConfig::of("logit-mse"));
     assert_eq!(file, toml::from_str(&toml::to_string(&file).unwrap()).unwrap());
     let plain = toml::to_string(&LossConfig::of("kl")).unwrap();
-    assert!(!plain.contains("epoch") && !plain.contains("ramp") && !plain.contains("perturb"), "{plain}");
+    assert!(["epoch", "ramp", "perturb", "augment"].iter().all(|key| !plain.contains(key)), "{plain}");
 }
 
 #[test]
@@ -118,6 +123,10 @@ fn faults_name_the_loss_and_the_key() {
         ("ramp = { from = 0.0, epochs = 0 }", "`loss.kl.ramp.epochs`: 0"),
         ("perturb = 0.0", "`loss.kl.perturb`: 0"),
         ("perturb = inf", "`loss.kl.perturb`: inf"),
+        ("augment = [{ kind = 'mixpu' }]", "did you mean `mixup`?"),
+        ("augment = [{ kind = 'flip', probabilty = 1.0 }]", "in `augment`: in `flip`:"),
+        ("augment = [{ kind = 'flip' }, { kind = 'mixup', alpha = 0.0 }]", "`loss.kl.augment.mixup.alpha`: 0"),
+        ("augment = [{ kind = 'shift', pad = 4 }]", "`loss.kl.augment.shift.pad`: 4"),
     ] {
         let text = message(&format!("[[loss]]\nkind = 'kl'\n{key}"), true);
         assert!(text.contains(found), "{key}: {text}");
@@ -128,6 +137,7 @@ fn faults_name_the_loss_and_the_key() {
     let text = message("[[loss]]\nkind = 'rotation'", false);
     assert!(text.contains("`loss.rotation.nodes`") && text.contains("the last block's output"), "{text}");
     assert!(toml::from_str::<File>("[[loss]]\nkind = 'kl'\nramp = { to = 1.0 }").is_err());
+    assert!(toml::from_str::<File>("[[loss]]\nkind = 'kl'\naugment = 'flip'").is_err());
 }
 
 #[test]
@@ -179,8 +189,8 @@ const PROBE: Entry<dyn Loss> = Entry {
 #[test]
 fn a_loss_is_shown_its_own_nodes_the_batch_and_both_networks() {
     let device = Device::default();
-    let family = Family::new("loss", &[PROBE]).unwrap();
-    let terms = Term::build_all(&[LossConfig::of("probe")], &family, &network(true)).unwrap();
+    let plugins = Plugins { losses: Family::new("loss", &[PROBE]).unwrap(), ..Plugins::builtin().unwrap() };
+    let terms = Term::build_all(&[LossConfig::of("probe")], &plugins, &network(true), 9).unwrap();
     let outputs = |logit: f64, feature: f64| Outputs {
         logits: Tensor::<2>::ones([2, 4], &device).mul_scalar(logit),
         features: BTreeMap::from([

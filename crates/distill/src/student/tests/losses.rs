@@ -8,13 +8,13 @@ use crate::augment::Augmentation;
 use crate::feed::{Feed, StoredImages};
 
 /// The first batch of a training on these images.
-fn first_batch(images: ImageSet, batch: usize, seed: u64) -> Tensor<4> {
+pub(super) fn first_batch(images: ImageSet, batch: usize, seed: u64) -> Tensor<4> {
     let stored = StoredImages::new(images, batch, Augmentation::default(), seed, Device::flex());
     Feed::Stored(Box::new(stored)).at(0, None).unwrap().shown.images
 }
 
 /// Weights alone are quantized, so that the student is smooth but for its ReLUs.
-const SMOOTH: &str = "weight_bits = 3\nactivation_bits = 'fp32'";
+pub(super) const SMOOTH: &str = "weight_bits = 3\nactivation_bits = 'fp32'";
 
 #[test]
 fn perturbed_images_raise_the_loss_to_first_order() {
@@ -39,7 +39,7 @@ fn perturbed_images_raise_the_loss_to_first_order() {
 
 #[test]
 fn where_all_losses_are_perturbed_their_own_sum_says_which_way() {
-    let config = |loss: &str| format!("epochs = 1\nbatch = 16\nlr = 1e-3\nloss = [{loss}]");
+    let config = |loss: &str| format!("epochs = 1\nbatch = 16\nlr = 1e-3\ngradient_norms_every = 0\nloss = [{loss}]");
     let first = |loss: &str| {
         let mut trainer = trainer(SMOOTH, noise(64, 1), &config(loss), 9).unwrap();
         let record = trainer.step().unwrap();
@@ -96,8 +96,22 @@ fn gradient_norms_are_those_of_each_loss_alone() {
 }
 
 #[test]
+fn gradient_norms_are_measured_in_every_fiftieth_step_unless_told_otherwise() {
+    let measured = |rest: &str| {
+        let config = format!("epochs = 13\nbatch = 16\nlr = 1e-4\n{rest}\nloss = [{{ kind = 'kl' }}]");
+        let mut trainer = trainer(W4A4, noise(64, 1), &config, 9).unwrap();
+        let steps = trainer.total_steps();
+        let records = run(&mut trainer, steps).into_iter();
+        let measured = records.filter(|record| record.losses[0].gradient_norm.is_some());
+        (steps, measured.map(|record| record.step).collect::<Vec<usize>>())
+    };
+    assert_eq!(measured(""), (52, vec![0, 50]), "the last interval is one of two steps");
+    assert_eq!(measured("gradient_norms_every = 0"), (52, Vec::new()));
+}
+
+#[test]
 fn a_loss_is_evaluated_only_in_its_epochs() {
-    let config = "epochs = 4\niterations_per_epoch = 1\nbatch = 16\nlr = 1e-3\nloss = [\
+    let config = "epochs = 4\niterations_per_epoch = 1\nbatch = 16\nlr = 1e-3\ngradient_norms_every = 0\nloss = [\
         { kind = 'kl', until_epoch = 3 }, { kind = 'logit-mse', from_epoch = 1, perturb = 0.01 }]";
     let mut trainer = trainer(W4A4, noise(64, 1), config, 9).unwrap();
     let names = run(&mut trainer, 4).into_iter().map(|record| {

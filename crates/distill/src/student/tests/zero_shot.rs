@@ -89,9 +89,10 @@ fn images_asked_for_midway_leave_the_training_as_it_was() {
 
 #[test]
 fn the_range_warmup_moves_the_generator_and_the_ranges_and_nothing_else() {
-    let own = format!("batch = 16\nrange_warmup = {{ iterations = 4, batch = 8, generator = {GDFQ} }}\n{KL}");
+    let common = "batch = 16\ngradient_norms_every = 0";
+    let own = format!("{common}\nrange_warmup = {{ iterations = 4, batch = 8, generator = {GDFQ} }}\n{KL}");
     let shared =
-        format!("batch = 16\niterations_per_epoch = 2\ngenerator = {GDFQ}\nrange_warmup = {{ iterations = 4 }}\n{KL}");
+        format!("{common}\niterations_per_epoch = 2\ngenerator = {GDFQ}\nrange_warmup = {{ iterations = 4 }}\n{KL}");
     for (config, shown, passes) in [(own, 8, 32), (shared, 16, 48)] {
         let mut trainer = trainer(W4A4, noise(32, 1), &config, 9).unwrap();
         let before = trainer.student().unwrap().state();
@@ -113,7 +114,10 @@ fn the_range_warmup_moves_the_generator_and_the_ranges_and_nothing_else() {
 
 #[test]
 fn a_generator_that_needs_the_student_steps_on_every_second_batch() {
-    let config = format!("epochs = 1\niterations_per_epoch = 4\nbatch = 8\nlr = 0.01\ngenerator = {ZAQ}\n{KL}");
+    let config = format!(
+        "epochs = 1\niterations_per_epoch = 4\nbatch = 8\nlr = 0.01\ngradient_norms_every = 0\n\
+         generator = {ZAQ}\n{KL}"
+    );
     let mut trainer = trainer(W4A4, noise(8, 1), &config, 9).unwrap();
     let records = run(&mut trainer, 4);
     let stepped: Vec<bool> = records.iter().map(|record| !record.generator.is_empty()).collect();
@@ -183,7 +187,7 @@ fn running_statistics_move_where_they_are_trained_or_measured_anew() {
     let moved = |before: &[(String, TensorData)], after: &[(String, TensorData)]| {
         before.iter().zip(after).filter(|((_, old), (_, new))| old.as_bytes() != new.as_bytes()).count()
     };
-    let config = |rest: &str| format!("epochs = 1\nbatch = 16\nlr = 0.01\n{rest}\n{KL}");
+    let config = |rest: &str| format!("epochs = 1\nbatch = 16\nlr = 0.01\ngradient_norms_every = 0\n{rest}\n{KL}");
     let trained = config("batch_norm = 'trained-statistics'\nbatch_norm_momentum = 0.5");
     let mut trained = trainer(W4A4, noise(48, 1), &trained, 9).unwrap();
     let before = running(&trained);
@@ -210,7 +214,7 @@ fn running_statistics_move_where_they_are_trained_or_measured_anew() {
 
     let fresh = format!(
         "epochs = 1\niterations_per_epoch = 1\nbatch = 128\nlr = 0.01\nreestimate_batch_norms = true\n\
-         generator = {GDFQ}\n{KL}"
+         gradient_norms_every = 0\ngenerator = {GDFQ}\n{KL}"
     );
     let mut measured = trainer(W4A4, noise(48, 1), &fresh, 9).unwrap();
     let before = running(&measured);

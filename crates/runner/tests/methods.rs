@@ -6,7 +6,7 @@ mod common;
 use common::{Bench, repository, text};
 use serde_json::Value;
 
-const METHODS: [&str; 27] = [
+const METHODS: [&str; 28] = [
     "minmax",
     "mse",
     "percentile",
@@ -16,6 +16,7 @@ const METHODS: [&str; 27] = [
     "ocs",
     "squant",
     "ks-lloyd",
+    "ks-lloyd-activations",
     "kmeans",
     "apot",
     "adaround",

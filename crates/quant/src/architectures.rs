@@ -6,19 +6,19 @@ use rand_distr::{Distribution, Uniform};
 
 use crate::testing::{images, plain, resnet20, small};
 
+/// Architectures of the zoo, each at least once, with the tables that make them small.
+const OF_THE_ZOO: &[(&str, &str)] = &[
+    ("resnet", "depth = 8\nshortcut = \"a\""),
+    ("resnet", "depth = 8\nshortcut = \"b\""),
+    ("densenet-bc", "depth = 10"),
+    ("lenet5", ""),
+];
+
 /// Residual networks with both kinds of shortcut, a dense one, one without batch norms, depthwise ones, and those of
 /// [`crate::testing`]; all with random statistics and biases.
 pub(crate) fn all(seed: u64) -> Vec<Network> {
-    vec![
-        resnet20(seed),
-        small(seed),
-        plain(seed),
-        build("resnet", "depth = 8\nshortcut = \"a\"", seed),
-        build("resnet", "depth = 8\nshortcut = \"b\"", seed),
-        build("densenet-bc", "depth = 10", seed),
-        build("lenet5", "", seed),
-        mobile(seed),
-    ]
+    let of_the_zoo = OF_THE_ZOO.iter().map(|(name, table)| build(name, table, seed));
+    [resnet20(seed), small(seed), plain(seed)].into_iter().chain(of_the_zoo).chain([mobile(seed)]).collect()
 }
 
 /// An architecture of the zoo by its name and table.
@@ -95,4 +95,17 @@ pub(crate) fn difference(a: &Network, b: &Network) -> f32 {
     let (a, b) = (values(a), values(b));
     let largest = a.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
     a.iter().zip(&b).fold(0.0f32, |worst, (a, b)| worst.max((a - b).abs())) / largest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_architecture_of_the_zoo_is_among_them() {
+        for entry in architecture::BUILTIN {
+            let listed = OF_THE_ZOO.iter().any(|(name, _)| *name == entry.name);
+            assert!(listed, "`{}` is new: add it to `OF_THE_ZOO`, with a table that makes it small", entry.name);
+        }
+    }
 }

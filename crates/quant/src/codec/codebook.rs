@@ -10,6 +10,9 @@ use crate::samples::host_values;
 /// A table of levels for each group of values; a value takes the nearest level, the lower of two that are equally near,
 /// unless [`Self::with_thresholds`] says where one level ends and the next begins.
 ///
+/// Infinities take the outermost levels. NaN stays NaN where values are fake quantized; among the codes there is none for
+/// it, and it is encoded as the lowest level.
+///
 /// A plain value (serde), so that a checkpoint holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Fields")]
@@ -137,7 +140,7 @@ impl Codebook {
     }
 
     pub(super) fn fake_quantize_values(&self, values: &[f32], shape: [usize; 4]) -> Result<Vec<f32>, QuantError> {
-        self.map(values, shape, |table, bounds, x| table[nearest(bounds, x)])
+        self.map(values, shape, |table, bounds, x| if x.is_nan() { x } else { table[nearest(bounds, x)] })
     }
 
     pub(super) fn encode(&self, values: &[f32], shape: [usize; 4]) -> Result<Vec<i32>, QuantError> {
@@ -229,6 +232,18 @@ mod tests {
         assert_eq!(book.decode(&codes, shape).unwrap(), quantized);
         assert!(matches!(book.decode(&[0, 0, 0, 0, 2, 0, 0, 0], shape), Err(QuantError::Grid(_))));
         assert!(matches!(book.encode(&values, [4, 2, 1, 1]), Err(QuantError::Groups { expected: 2, found: 4 })));
+    }
+
+    #[test]
+    fn nan_stays_nan_and_infinities_take_the_outermost_levels() {
+        let book = Codebook::new(vec![vec![-1.0, 0.0, 2.0]], 2, None).unwrap();
+        let own = book.clone().with_thresholds(vec![vec![-0.1, 0.1]]).unwrap();
+        for book in [book, own] {
+            let values = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, -f32::NAN];
+            let quantized = book.fake_quantize_values(&values, [1, 4, 1, 1]).unwrap();
+            assert!(quantized[0].is_nan() && quantized[3].is_nan(), "{quantized:?}");
+            assert_eq!(quantized[1..3], [2.0, -1.0]);
+        }
     }
 
     #[test]

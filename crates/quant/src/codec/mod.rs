@@ -15,6 +15,9 @@ use crate::samples::host_values;
 
 /// How the values of one tensor become codes, and codes become values again.
 ///
+/// Fake quantization keeps NaN, so that a fault upstream is still seen in what comes out. Codes have no NaN: integers and
+/// tables of levels encode it as some code of theirs.
+///
 /// A plain value (serde), so that a checkpoint holds it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -1,6 +1,8 @@
 //! Networks that run with fake quantization.
 
 mod calibrator;
+#[cfg(test)]
+mod dynamic_tests;
 mod learned;
 #[cfg(test)]
 mod learned_tests;

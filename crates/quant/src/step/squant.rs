@@ -142,8 +142,10 @@ mod tests {
     use crate::affine::Arithmetic;
     use crate::families::Families;
     use crate::granularity::Granularity;
+    use crate::interval::Range;
     use crate::plan::{Plan, PluginChoice, Protocol, QuantConfig};
     use crate::precision::Precision;
+    use crate::samples::Samples;
     use crate::testing::{images, small};
 
     fn student(network: Network, bits: u8, change: impl Fn(&mut QuantConfig)) -> QuantizedNetwork {
@@ -160,7 +162,26 @@ mod tests {
         Squant::new(SquantConfig { kernel, channel }).fit(request, student.clone()).unwrap()
     }
 
-    /// Errors of a layer's codes in steps, in `f64`, with whether each code is clamped.
+    /// The same network with codes that reach more than half a step beyond every weight: where the integral zero point
+    /// moves the grid by up to half a step, still nothing is clamped.
+    fn with_room(student: QuantizedNetwork) -> QuantizedNetwork {
+        let layers = student.weight_tensors().unwrap();
+        layers.into_iter().fold(student, |student, layer| {
+            let steps = f32::from((1u16 << layer.bits) - 1);
+            let room = |values: &[f32]| {
+                let range = Range::of(values).unwrap();
+                // Half of the step that the wider range has, and a little more.
+                let margin = 0.55 * range.width() / (steps - 1.0);
+                Range::new(range.min() - margin, range.max() + margin).unwrap()
+            };
+            let samples = Samples::new(layer.values.clone(), layer.codec.groups()).unwrap();
+            let ranges: Vec<Range> = samples.iter().map(room).collect();
+            let grid = layer.target.quantizer.grid(&ranges, layer.bits, layer.axis).unwrap();
+            student.with_layer_weight(&layer.name, layer.values, grid.into()).unwrap()
+        })
+    }
+
+    /// Errors of a layer's codes in steps, in `f64`, with whether each code is clamped (by more than `f32` rounds).
     fn errors(before: &LayerWeight, codes: &[i32]) -> Vec<(f64, bool)> {
         let grid = before.codec.uniform().unwrap();
         let run = before.values.len() / grid.groups();
@@ -171,15 +192,65 @@ mod tests {
                 Arithmetic::Multiply => scale * x - zero,
                 Arithmetic::Divide => x / scale + zero,
             };
-            (f64::from(code) - t, t < f64::from(map.low) || t > f64::from(map.high))
+            (f64::from(code) - t, t < f64::from(map.low) - 1e-4 || t > f64::from(map.high) + 1e-4)
         };
         before.values.iter().zip(codes).enumerate().map(error).collect()
     }
 
-    /// The largest sum of errors over stretches of `size` values without clamped codes.
-    fn worst(errors: &[(f64, bool)], size: usize) -> f64 {
+    /// The largest sum of errors over stretches of `size` values without clamped codes, and how many of those there are.
+    fn worst_of(errors: &[(f64, bool)], size: usize) -> (f64, usize) {
         let whole = errors.chunks(size).filter(|chunk| chunk.iter().all(|(_, clamped)| !clamped));
-        whole.map(|chunk| chunk.iter().map(|(error, _)| error).sum::<f64>().abs()).fold(0.0, f64::max)
+        let sums = whole.map(|chunk| chunk.iter().map(|(error, _)| error).sum::<f64>().abs());
+        sums.fold((0.0f64, 0), |(worst, count), sum| (worst.max(sum), count + 1))
+    }
+
+    /// The sum alone.
+    fn worst(errors: &[(f64, bool)], size: usize) -> f64 {
+        worst_of(errors, size).0
+    }
+
+    #[test]
+    fn where_nothing_is_clamped_the_errors_of_every_kernel_and_every_channel_cancel() {
+        let settings: [fn(&mut QuantConfig); 4] = [
+            |_| {},
+            |config| config.protocol = Protocol::Brecq,
+            |config| config.weight.granularity = Some(Granularity::PerTensor),
+            |config| config.weight.quantizer = Some(PluginChoice::named("symmetric")),
+        ];
+        for (index, change) in settings.into_iter().enumerate() {
+            for bits in [2, 4, 8] {
+                let before = with_room(student(small(2), bits, change));
+                let [kernels, channels, both] = [(true, false), (false, true), (true, true)]
+                    .map(|(kernel, channel)| fit(kernel, channel, &before).codes_of_weights().unwrap());
+                let (mut all_kernels, mut all_channels) = (0, 0);
+                for (at, layer) in before.weight_tensors().unwrap().iter().enumerate() {
+                    let what = format!("setting {index}, {bits} bits, {}", layer.name);
+                    let (size, row) = (layer.shape[2] * layer.shape[3], layer.values.len() / layer.shape[0]);
+                    let [kernels, channels, both] =
+                        [&kernels, &channels, &both].map(|codes| errors(layer, &codes[at].1));
+                    if size > 1 {
+                        for (errors, most) in [(&kernels, 0.501), (&both, 1.001)] {
+                            let (sum, count) = worst_of(errors, size);
+                            assert_eq!(count, layer.shape[0] * layer.shape[1], "{what}: every kernel is looked at");
+                            assert!(sum <= most, "{what}: {sum}");
+                        }
+                        all_kernels += layer.shape[0] * layer.shape[1];
+                    }
+                    for errors in [&channels, &both] {
+                        let (sum, count) = worst_of(errors, row);
+                        assert_eq!(count, layer.shape[0], "{what}: every channel is looked at");
+                        assert!(sum <= 0.501, "{what}: {sum}");
+                    }
+                    all_channels += layer.shape[0];
+                    for errors in [&kernels, &channels, &both] {
+                        assert!(errors.iter().all(|(error, _)| error.abs() <= 1.0 + 1e-4), "{what}");
+                    }
+                }
+                // conv1, both convolutions of both blocks, and the classifier.
+                assert_eq!(all_kernels, 8 * 3 + 2 * 8 * 8 + 16 * 8 + 16 * 16);
+                assert_eq!(all_channels, 8 + 2 * 8 + 2 * 16 + 10);
+            }
+        }
     }
 
     #[test]
@@ -211,7 +282,10 @@ mod tests {
                         assert_eq!(kernels[at], nearest[at], "{what}");
                     }
                     assert!(worst(&errors(layer, &channels[at].1), row) <= 0.501, "{what}");
-                    assert!(worst(&errors(layer, &both[at].1), row) <= 0.501, "{what}");
+                    let (sum, count) = worst_of(&errors(layer, &both[at].1), row);
+                    assert!(sum <= 0.501, "{what}");
+                    let clamps_nothing = index == 3;
+                    assert!(!clamps_nothing || count == layer.shape[0], "{what}: {count} channels are looked at");
                     let map = layer.codec.uniform().unwrap().map(0);
                     for (code, nearest) in both[at].1.iter().zip(&nearest[at].1) {
                         assert!((code - nearest).abs() <= 1, "{what}");

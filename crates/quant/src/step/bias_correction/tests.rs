@@ -1,5 +1,5 @@
-use blindfold_zoo::{Layer, Taps};
-use burn::tensor::TensorData;
+use blindfold_zoo::{BatchNorm2d, Layer, NetworkBuilder, Op, Taps};
+use burn::tensor::{Device, TensorData};
 
 use super::super::Silent;
 use super::*;
@@ -9,7 +9,7 @@ use crate::output_shift::absorbing_norm;
 use crate::pass::Rewritten;
 use crate::plan::{Plan, Protocol, QuantConfig};
 use crate::precision::Precision;
-use crate::testing::{images, small};
+use crate::testing::{images, plain, small};
 
 fn step(mode: CorrectionMode) -> BiasCorrection {
     BiasCorrection::new(BiasCorrectionConfig { mode, batch: 3, ..Default::default() }).unwrap()
@@ -127,6 +127,51 @@ fn the_analytic_correction_is_the_formula() {
     }
     let same = |name: &str| host(norm(&network, name).running_mean.val());
     assert_eq!(same("bn1"), host(norm(&after.network, "bn1").running_mean.val()), "images have mean 0");
+}
+
+/// The network with a batch norm that takes its input to have these means, and shifts so far that no value behind it is
+/// negative.
+fn with_means(network: Network, at: &str, means: &[f64]) -> Network {
+    network.map_layers(|name, layer| match layer {
+        Layer::BatchNorm2d(norm) if name == at => {
+            let vector = |value: &dyn Fn(usize) -> f32| {
+                TensorData::new((0..means.len()).map(value).collect::<Vec<f32>>(), [means.len()])
+            };
+            let (gamma, beta) = (vector(&|_| 0.2), vector(&|channel| 4.0 + 0.1 * channel as f32));
+            let state = [gamma, beta, vector(&|channel| means[channel] as f32), vector(&|_| 1.0)];
+            Layer::BatchNorm2d(BatchNorm2d::new(name, state, norm.epsilon, &Device::flex()))
+        }
+        other => other,
+    })
+}
+
+/// Images come with their negatives, so that their means are 0; convolutions of one pixel know no borders; both batch
+/// norms state the means that hold, and `E[ReLU(N(4, 0.2^2))] = 4`, as nothing is negative. So every layer's mean output
+/// is `W E[x] + b` with the formula's `E[x]`, and the correction takes all of `(W^ - W) E[x]` back.
+#[test]
+fn the_analytic_correction_restores_the_means_where_inputs_follow_the_batch_norms() {
+    let half = images(&plain(1), 8, 6);
+    let x = Tensor::cat(vec![half.clone(), half * -1.0], 0);
+    let device = Device::flex();
+    let mut graph = NetworkBuilder::new(&device, 31);
+    graph.conv("conv1", 0, [8, 3, 1], 1, 0, false);
+    graph.batch_norm("bn1", graph.last(), 8);
+    graph.op("relu1", &[graph.last()], Op::Relu);
+    graph.conv("conv2", graph.last(), [6, 8, 1], 1, 0, false);
+    graph.batch_norm("bn2", graph.last(), 6);
+    graph.op("relu2", &[graph.last()], Op::Relu);
+    graph.op("avgpool", &[graph.last()], Op::GlobalAvgPool);
+    graph.op("flatten", &[graph.last()], Op::Flatten);
+    graph.linear("classifier", graph.last(), 5, 6);
+    let network = with_means(graph.finish("pixels", [3, 12, 12], 5), "bn1", &[0.0; 8]);
+    let mut seen = Means::default();
+    network.run(x.clone(), &mut seen);
+    let network = with_means(network, "bn2", seen.0["conv2"].mean());
+    let student = QuantizedNetwork::with_weights(network.clone(), plan(&network, Protocol::Gdfq, 2)).unwrap();
+    let before = mean_error(&network, &student, &x);
+    let after = fit(&step(CorrectionMode::Analytic), &network, &x, student).unwrap();
+    let error = mean_error(&network, &after, &x);
+    assert!(before > 1e-2 && error < 1e-4, "{before} {error}");
 }
 
 /// The same corrections for a folded network and its moments: `W' = scale W`, so that `b' -= scale c`.

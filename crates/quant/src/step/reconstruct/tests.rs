@@ -2,10 +2,13 @@
 
 use std::ops::RangeInclusive;
 
-use blindfold_zoo::{Entry, Network};
+use blindfold_zoo::{Entry, Network, NoTap};
 use burn::tensor::Tensor;
 
+use super::flow::Flow;
+use super::units::units;
 use super::*;
+use crate::architectures::{build, mobile};
 use crate::codec::{Codebook, Codec};
 use crate::error::QuantError;
 use crate::families::Families;
@@ -13,7 +16,7 @@ use crate::format::NumberFormat;
 use crate::network::{Calibrator, QuantizedNetwork, QuantizedState};
 use crate::plan::{Plan, PluginChoice, Protocol, QuantConfig};
 use crate::precision::Precision;
-use crate::samples::Samples;
+use crate::samples::{Samples, host_values};
 use crate::step::{FitProgress, FitRequest, FittingStep, Stage};
 use crate::testing::{images, small};
 
@@ -28,8 +31,11 @@ struct Case {
 
 impl Case {
     fn new(protocol: Protocol, bits: u8, change: impl Fn(&mut QuantConfig)) -> Self {
-        let network = small(11);
-        let images = images(&network, 24, 5);
+        Self::of(small(11), 24, protocol, bits, change)
+    }
+
+    fn of(network: Network, count: usize, protocol: Protocol, bits: u8, change: impl Fn(&mut QuantConfig)) -> Self {
+        let images = images(&network, count, 5);
         let bits = Precision::Int(bits);
         let mut config =
             QuantConfig { protocol, weight_bits: bits, activation_bits: Precision::Int(4), ..Default::default() };
@@ -69,6 +75,57 @@ impl Case {
         let (found, wanted) =
             (host(student.forward(self.images.clone())), host(self.teacher.forward(self.images.clone())));
         found.iter().zip(&wanted).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / wanted.len() as f64
+    }
+
+    /// Each unit's name and error in a fitted network, on what that network passes to it, and the error there of the
+    /// network in which that unit alone is as it came: from the networks, and not from what was told.
+    fn errors_of_units(
+        &self,
+        came: &QuantizedNetwork,
+        fitted: &QuantizedNetwork,
+        by: Stretch,
+    ) -> Vec<(String, f64, f64)> {
+        let (teacher, images) = (&self.teacher, self.images.clone().inner());
+        let layers = came.weight_tensors().unwrap();
+        let mut float = Flow::new(teacher, &images, &mut NoTap);
+        let mut quantized = Flow::new(&fitted.network, &images, &mut fitted.tap());
+        let mut errors = Vec::new();
+        for unit in units(teacher, by) {
+            let inputs = quantized.at(&teacher.reads_of(unit.nodes.clone()));
+            let target = host_values(float.advance(teacher, &unit, &mut NoTap));
+            let mut back = fitted.clone();
+            for node in &teacher.nodes()[unit.nodes.clone()] {
+                if let Some(layer) = layers.iter().find(|layer| layer.name == node.name) {
+                    back = back.with_layer_weight(&node.name, layer.values.clone(), layer.codec.clone()).unwrap();
+                }
+                if let Some(codec) = came.activations.get(&node.name) {
+                    back.activations.insert(node.name.clone(), codec.clone());
+                }
+            }
+            let error = |student: &QuantizedNetwork| {
+                let output = student.network.run_stretch(unit.nodes.clone(), inputs.clone(), &mut student.tap());
+                let squares = host_values(output).into_iter().zip(&target).map(|(a, b)| f64::from(a - b).powi(2));
+                squares.sum::<f64>() / target.len() as f64
+            };
+            errors.push((unit.name.clone(), error(fitted), error(&back)));
+            quantized.advance(&fitted.network, &unit, &mut fitted.tap());
+        }
+        errors
+    }
+
+    /// That no unit of the fitted network errs more than as it came, and that the errors told are those.
+    fn check_units(&self, name: &str, came: &QuantizedNetwork, fitted: &QuantizedNetwork, told: &Recorded) {
+        let by = if ["adaround", "admm"].contains(&name) { Stretch::Layer } else { Stretch::Block };
+        let errors = self.errors_of_units(came, fitted, by);
+        let (before, hard) = (told.errors("before"), told.errors("hard"));
+        assert_eq!((before.len(), hard.len()), (errors.len(), errors.len()), "{name}");
+        for ((unit, found, nearest), (before, hard)) in errors.into_iter().zip(before.into_iter().zip(hard)) {
+            // The errors told are sums in f32.
+            let close = |a: f64, b: f64| (a - b).abs() <= 1e-3 * b;
+            assert!(found <= nearest * (1.0 + 1e-4), "{name}, {unit}: {found}, and {nearest} as it came");
+            assert!(close(found, hard), "{name}, {unit}: {found}, told {hard}");
+            assert!(close(nearest, before), "{name}, {unit}: {nearest} as it came, told {before}");
+        }
     }
 }
 
@@ -184,6 +241,7 @@ fn no_unit_is_worse_than_nearest_rounding_and_together_they_are_better() {
             assert_eq!(told.errors("soft").len(), before.len(), "{name}");
             assert!(hard.iter().zip(&before).all(|(hard, before)| hard <= before), "{name}: {before:?} {hard:?}");
             assert!(told.values[1].iter().all(|(key, _)| key.starts_with(&format!("fit/{name}/layer1.0"))), "{name}");
+            case.check_units(name, &student, &fitted, &told);
             let share = hard.iter().sum::<f64>() / before.iter().sum::<f64>();
             let limit = if name == "brecq" { 0.95 } else { 1.0 };
             assert!(share < limit, "{protocol} {name}: {share} of {before:?} is {hard:?}");
@@ -280,6 +338,70 @@ fn levels_that_are_not_uniform_stay_nearest_but_for_admm() {
         levels.sort_by(f32::total_cmp);
         levels.dedup();
         assert!(levels.len() <= 3, "{}: {levels:?}", layer.name);
+    }
+}
+
+#[test]
+fn admm_ends_on_the_levels_of_the_format_whatever_it_is_and_no_layer_is_worse() {
+    for (format, bits) in [("k-means", 2), ("fp4", 4), ("fp8", 8), ("ternary", 2), ("residual", 2)] {
+        let case = Case::new(Protocol::Gdfq, bits, |config| config.weight.format = Some(PluginChoice::named(format)));
+        let (came, mut told) = (case.at(Stage::Weights), Recorded::default());
+        let fitted = case.fit(step("admm", 40).as_ref(), came.clone(), &mut told).unwrap();
+        case.check_units("admm", &came, &fitted, &told);
+        for (layer, old) in fitted.weight_tensors().unwrap().iter().zip(came.weight_tensors().unwrap()) {
+            let what = format!("{format}, {}", layer.name);
+            let quantized = layer.quantized().unwrap();
+            let largest = quantized.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
+            // A sum is decoded to the rounding of f32.
+            let slack = if format == "residual" { 1e-6 * largest } else { 0.0 };
+            let stays = layer.values == old.values && layer.codec == old.codec;
+            let near = layer.values.iter().zip(&quantized).all(|(value, level)| (value - level).abs() <= slack);
+            assert!(stays || near, "{what}");
+            let row = quantized.len() / layer.codec.groups();
+            for (group, values) in quantized.chunks_exact(row).enumerate() {
+                let book = match &layer.codec {
+                    Codec::Codebook(book) => book,
+                    Codec::Sum(terms) => {
+                        assert!(format == "residual" && terms.iter().all(|term| term.uniform().is_some()), "{what}");
+                        let mut distinct = values.to_vec();
+                        distinct.sort_by(f32::total_cmp);
+                        distinct.dedup();
+                        assert!(terms.len() == 2 && distinct.len() <= 9, "{what}: {distinct:?}");
+                        continue;
+                    }
+                    other => panic!("{what}: {other:?}"),
+                };
+                let table = book.table(group);
+                assert!(values.iter().all(|value| table.contains(value)), "{what}");
+                let top = table[table.len() - 1];
+                let mirrored = table.iter().zip(table.iter().rev()).all(|(low, high)| *low == -*high);
+                match format {
+                    "k-means" => assert!(table.len() <= 4, "{what}: {table:?}"),
+                    "fp8" => assert!(table.len() == 253 && mirrored, "{what}: {} levels", table.len()),
+                    "ternary" => assert!(table.len() == 3 && mirrored && table[1] == 0.0, "{what}: {table:?}"),
+                    _ => {
+                        let units = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0f32];
+                        let scaled =
+                            table[7..].iter().zip(units).all(|(x, unit)| (x - unit * top / 6.0).abs() <= 1e-6 * top);
+                        assert!(format == "fp4" && table.len() == 15 && mirrored && scaled, "{what}: {table:?}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn networks_with_depthwise_convolutions_and_dense_ones_are_reconstructed() {
+    for network in [mobile(12), build("densenet-bc", "depth = 10\ngrowth = 4", 12)] {
+        let case = Case::of(network, 4, Protocol::Gdfq, 3, |_| ());
+        for name in ["adaround", "brecq", "qdrop", "genie-m", "admm"] {
+            let (step, mut told) = (step(name, FEW), Recorded::default());
+            let came = case.at(step.stage());
+            let fitted = case.fit(step.as_ref(), came.clone(), &mut told).unwrap();
+            case.check_units(name, &came, &fitted, &told);
+            assert!(case.logit_error(&fitted).is_finite(), "{} {name}", case.teacher.name());
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use blindfold_distill::{Loss, Plugins};
 use blindfold_quant::{Families, FittingStep, LearnedQuantizer, NumberFormat, Pass, Quantizer, RangeEstimator};
-use blindfold_synth::{Augment, GeneratorMethod, ImageSource, SourcePlugins, StatisticsLoss};
+use blindfold_synth::{Augment, GeneratorMethod, ImagePrior, ImageSource, SourcePlugins, StatisticsLoss};
 use blindfold_zoo::architecture::{self, Architecture};
 use blindfold_zoo::{ConfigError, Entry, Family};
 
@@ -22,6 +22,8 @@ pub struct Registry {
     pub sources: Family<dyn ImageSource>,
     /// Distances of batch-norm statistics.
     pub statistics: Family<dyn StatisticsLoss>,
+    /// Terms that ask an image source for natural or varied images.
+    pub priors: Family<dyn ImagePrior>,
     /// Ways to train a generator.
     pub generators: Family<dyn GeneratorMethod>,
     /// Augmentations of the images that a student is trained on.
@@ -45,6 +47,7 @@ impl Registry {
             data_sets: data::family()?,
             sources: blindfold_synth::image_sources()?,
             statistics: blindfold_synth::statistics_losses()?,
+            priors: blindfold_synth::image_priors()?,
             generators: blindfold_synth::generators()?,
             augmentations: blindfold_synth::augmentations()?,
             quant: Families::builtin(),
@@ -62,12 +65,18 @@ impl Registry {
         }
     }
 
-    /// The image source of that name, built from its own table with the batch-norm losses and generators of this registry.
+    /// The image source of that name, built from its own table with the batch-norm losses, image priors and generators of
+    /// this registry.
     ///
     /// # Errors
-    /// As [`Family::build`]; [`ConfigError::UnknownName`] also for a batch-norm loss or a generator that the table names.
+    /// As [`Family::build`]; [`ConfigError::UnknownName`] also for a batch-norm loss, a prior or a generator that the
+    /// table names.
     pub fn source(&self, name: &str, table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
-        let plugins = SourcePlugins { statistics: self.statistics.clone(), generators: self.generators.clone() };
+        let plugins = SourcePlugins {
+            statistics: self.statistics.clone(),
+            generators: self.generators.clone(),
+            priors: self.priors.clone(),
+        };
         plugins.source(&self.sources, name, table)
     }
 
@@ -149,6 +158,15 @@ impl Registry {
     /// [`ConfigError::Duplicate`] when the name is taken.
     pub fn with_statistics(mut self, entry: Entry<dyn StatisticsLoss>) -> Result<Self, ConfigError> {
         self.statistics = self.statistics.with(entry)?;
+        Ok(self)
+    }
+
+    /// The registry with one image prior more.
+    ///
+    /// # Errors
+    /// [`ConfigError::Duplicate`] when the name is taken.
+    pub fn with_prior(mut self, entry: Entry<dyn ImagePrior>) -> Result<Self, ConfigError> {
+        self.priors = self.priors.with(entry)?;
         Ok(self)
     }
 

@@ -152,6 +152,7 @@ fn lists_and_descriptions_name_what_there_is() {
         ("teachers", "resnet56-cifar100"),
         ("sinks", "tensorboard"),
         ("statistics", "norm"),
+        ("priors", "total-variation"),
         ("generators", "gdfq"),
         ("augmentations", "low-pass"),
     ] {

@@ -182,6 +182,7 @@ fn every_plugin_has_its_own_keys_there() {
     check_family(&registry.data_sets, "name");
     check_family(&registry.sources, "source");
     check_family(&registry.statistics, "kind");
+    check_family(&registry.priors, "kind");
     check_family(&registry.generators, "kind");
     check_family(&registry.augmentations, "kind");
     check_family(&registry.losses, "kind");
@@ -207,6 +208,9 @@ fn wrong_names_and_forms_are_refused_and_right_ones_are_not() {
         "images.source = 'zerog'",
         "images = { source = 'noise', iterations = 5 }",
         "images.count = '8'",
+        "images = { source = 'hast', prior = [{ kind = 'l3' }] }",
+        "images = { source = 'hast', prior = [{ kind = 'l2', weight = '1' }] }",
+        "images = { source = 'noise', prior = [] }",
         "methods.zeroq.images.counts = 8",
         "data.name = 'cifar'",
         "distill.loss = [{ kind = 'kl', tempreature = 1.0 }]",
@@ -234,6 +238,7 @@ fn wrong_names_and_forms_are_refused_and_right_ones_are_not() {
         "quant.weight.range = 'percentile'",
         "quant.weight.range = { kind = 'percentile', percentile = 99 }",
         "methods.zeroq.images.iterations = 8",
+        "images = { source = 'hast', prior = [{ kind = 'smoothness', weight = 0.5, kernel = 5 }] }",
         "distill.optimizer = { kind = 'adam', betas = [0.9, 0.99] }",
         "allocate.budget = { size_bits_per_weight = 4 }",
         "teacher = { name = 'mine', file = 'x.pth', architecture = { kind = 'resnet', depth = 32 } }",

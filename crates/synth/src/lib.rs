@@ -7,11 +7,14 @@
 //! ```
 //!
 //! An image source is a plugin (see [`image_sources`]); so is the distance between batch-norm statistics that it
-//! minimises (see [`statistics_losses`]), because papers that call it by one name mean different formulas. What happens
-//! to images before a student reads them is a plugin too (see [`augmentations`]).
+//! minimises (see [`statistics_losses`]), because papers that call it by one name mean different formulas, and so are the
+//! terms that ask for natural or varied images beside it (see [`image_priors`]). What happens to images before a student
+//! reads them is a plugin too (see [`augmentations`]).
 
 mod augmentation;
 mod bn;
+#[cfg(test)]
+mod doc_sections;
 mod error;
 mod generator;
 mod grid;
@@ -21,6 +24,7 @@ mod optimised;
 mod optimizer;
 mod plateau;
 mod plugins;
+mod prior;
 mod progress;
 mod real_images;
 #[cfg(test)]
@@ -46,10 +50,14 @@ pub use generator::{
 pub use grid::grid;
 pub use identity::cache_identity;
 pub use images::{ImageSet, Origin};
-pub use optimised::{ClassCentresConfig, CosineConfig, LabelRule, ScheduleConfig, StepConfig};
+pub use optimised::{ClassCentresConfig, CosineConfig, LabelRule, Margin, ScheduleConfig, StepConfig};
 pub use optimizer::{OptimizerConfig, OptimizerKind};
 pub use plateau::{PlateauConfig, PlateauScheduler};
 pub use plugins::SourcePlugins;
+pub use prior::{
+    BUILTIN_PRIORS, CosineMarginConfig, ImagePrior, L2Config, PriorConfig, PriorView, SmoothnessConfig,
+    TotalVariationConfig, VariationNorm, image_priors,
+};
 pub use progress::{NoProgress, Progress, Step};
 pub use real_images::RealImages;
 pub use shards::is_flex;

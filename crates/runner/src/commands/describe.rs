@@ -27,6 +27,7 @@ enum What {
     Teacher,
     Source,
     Statistics,
+    Prior,
     Generator,
     Augmentation,
     Loss,
@@ -88,6 +89,7 @@ pub(super) fn describe(registry: &Registry, args: &DescribeArgs) -> Result<ExitC
         }
         What::Source => of(&registry.sources, name)?,
         What::Statistics => of(&registry.statistics, name)?,
+        What::Prior => of(&registry.priors, name)?,
         What::Generator => of(&registry.generators, name)?,
         What::Augmentation => of(&registry.augmentations, name)?,
         What::Loss => of(&registry.losses, name)?,

@@ -29,6 +29,7 @@ pub(super) enum What {
     Teachers,
     Sources,
     Statistics,
+    Priors,
     Generators,
     Augmentations,
     Losses,
@@ -70,6 +71,7 @@ pub(super) fn rows(registry: &Registry, what: What) -> Result<Vec<(String, Strin
         }
         What::Sources => of(registry.sources.entries()),
         What::Statistics => of(registry.statistics.entries()),
+        What::Priors => of(registry.priors.entries()),
         What::Generators => of(registry.generators.entries()),
         What::Augmentations => of(registry.augmentations.entries()),
         What::Losses => of(registry.losses.entries()),

@@ -35,6 +35,7 @@ impl Family {
             Self::of(&registry.data_sets),
             Self::of(&registry.sources),
             Self::of(&registry.statistics),
+            Self::of(&registry.priors),
             Self::of(&registry.generators),
             Self::of(&registry.augmentations),
             Self::of(&quant.quantizers),

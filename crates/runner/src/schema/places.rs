@@ -48,5 +48,6 @@ pub(super) fn places() -> Vec<(String, &'static str)> {
 pub(super) const BESIDE: &[(&str, &[&str])] = &[
     ("data set", &["limit"]),
     ("loss", &["weight", "from_epoch", "until_epoch", "augment", "perturb", "ramp"]),
+    ("image prior", &["weight"]),
     ("fitting step", &["steps", "images"]),
 ];

@@ -1,5 +1,6 @@
 //! The parser of a run's configuration, to be asked.
 
+use blindfold_synth::PriorConfig;
 use blindfold_zoo::catalogue;
 use serde_json::{Map, Value as Json, json};
 use toml::{Table, Value};
@@ -69,6 +70,10 @@ impl Run {
         let ask = |value: Value| match (family, value) {
             ("data set", Value::Table(own)) => self.ask("data", tagged("name", own)),
             ("loss", Value::Table(own)) => self.ask("distill", table("loss", Value::Array(vec![tagged("kind", own)]))),
+            ("image prior", Value::Table(own)) => {
+                let read: Result<PriorConfig, toml::de::Error> = tagged("kind", own).try_into();
+                Answer::of(read.map(|_| ()).map_err(|error| error.to_string()))
+            }
             (_, own) => self.ask("fit", own),
         };
         let shapes = Shapes { families, places: &[] };

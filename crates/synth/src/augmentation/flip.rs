@@ -38,6 +38,8 @@ fn build(table: toml::Table) -> Result<Box<dyn Augment>, ConfigError> {
 /// The values of the image.
 /// # Source
 /// Krizhevsky et al., "ImageNet classification with deep convolutional neural networks", NIPS 2012, section 4.1.
+/// # Differences from the source
+/// The source cuts patches out at the same time: that is `resized-crop`'s and `shift`'s.
 #[derive(Debug)]
 struct Flip(FlipConfig);
 

@@ -45,6 +45,9 @@ fn build(table: toml::Table) -> Result<Box<dyn Augment>, ConfigError> {
 /// # Source
 /// Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, eq. 1 and figure 1
 /// <https://arxiv.org/abs/1710.09412>; `alpha` of its ImageNet recipe, 0.1 to 0.4.
+/// # Differences from the source
+/// The source's code draws one share a batch, as `mixing = "batch"` does; one for each image is an option beside it, as
+/// is a `probability` below 1.
 #[derive(Debug)]
 struct Mixup(Pairing);
 

@@ -45,6 +45,8 @@ fn build(table: toml::Table) -> Result<Box<dyn Augment>, ConfigError> {
 /// Values of the image, and 0.
 /// # Source
 /// He et al., "Deep residual learning", CVPR 2016, section 4.2 (`pad` = 4 for images of 32 pixels).
+/// # Differences from the source
+/// The source mirrors half of the windows: that is `flip`'s. It moves every image, as a `probability` of 1 does.
 #[derive(Debug)]
 struct Shift(ShiftConfig);
 

@@ -12,6 +12,8 @@ mod norm;
 mod objective;
 mod observed;
 mod pooled;
+#[cfg(test)]
+pub(crate) mod reference;
 mod statistics;
 mod tap;
 

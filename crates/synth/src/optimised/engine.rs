@@ -166,13 +166,12 @@ impl Run<'_> {
             let moved = recipe.after_step(canvas.images());
             canvas = canvas.with_images(moved);
             schedule.step(loss);
-            self.report(batch * plan.iterations + iteration + 1, (loss, lr), &terms, &values);
+            self.report(batch * plan.iterations + iteration + 1, (loss, lr), &recipe.names(&terms), &values);
         }
         Ok(recipe.result(best.map_or_else(|| canvas.images(), |(_, images)| images)))
     }
 
-    fn report(&mut self, iteration: usize, (loss, lr): (f64, f64), terms: &[Term], values: &[f64]) {
-        let names: Vec<String> = terms.iter().map(|term| term.name.replace('-', "_")).collect();
+    fn report(&mut self, iteration: usize, (loss, lr): (f64, f64), names: &[String], values: &[f64]) {
         let mut scalars = vec![("loss", loss)];
         scalars.extend(names.iter().map(String::as_str).zip(values.iter().copied()));
         scalars.push(("lr", lr));

@@ -28,7 +28,7 @@ pub(crate) struct View<'a> {
 
 /// One weighted term of the loss.
 pub(crate) struct Term {
-    /// Kebab-case; the value is reported under it with `_` for `-`.
+    /// Kebab-case; see [`Recipe::names`].
     pub(crate) name: &'static str,
     /// A weight of 0 leaves the value out of the loss and of the gradient; it is still reported.
     pub(crate) weight: f64,
@@ -64,6 +64,12 @@ pub(crate) trait Recipe {
 
     /// The loss, term by term.
     fn terms(&mut self, view: &View<'_>) -> Vec<Term>;
+
+    /// Under what the values of these terms, which [`Self::terms`] gave, are reported: by default their names with `_`
+    /// for `-`.
+    fn names(&self, terms: &[Term]) -> Vec<String> {
+        terms.iter().map(|term| term.name.replace('-', "_")).collect()
+    }
 
     /// What becomes of the canvas after a step of the optimizer, on the plain device.
     fn after_step(&self, canvas: Tensor<4>) -> Tensor<4> {

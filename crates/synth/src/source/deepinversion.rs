@@ -13,9 +13,10 @@ use crate::error::SynthError;
 use crate::images::ImageSet;
 use crate::optimised::geometry::{mirror, roll};
 use crate::optimised::prior::{cross_entropy, image_norm, total_variation_l1, total_variation_l2};
-use crate::optimised::{LabelRule, PixelRange, Plan, Recipe, ScheduleConfig, Term, View, optimise};
+use crate::optimised::{LabelRule, PixelRange, Plan, Recipe, ScheduleConfig, Term, View, WithPriors, optimise};
 use crate::optimizer::OptimizerConfig;
 use crate::plugins::SourcePlugins;
+use crate::prior::{PriorConfig, Priors};
 
 /// Settings of `deepinversion`. The defaults are those for CIFAR-10.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -57,6 +58,9 @@ pub struct DeepInversionConfig {
     pub keep_best: bool,
     /// The distance: `kind` names a batch-norm loss, the other keys are its own.
     pub loss: toml::Table,
+    /// More terms of the loss: `kind` names an image prior, `weight` is what it counts, the other keys are its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prior: Vec<PriorConfig>,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// How its learning rate moves.
@@ -84,6 +88,7 @@ impl Default for DeepInversionConfig {
             clamp: true,
             keep_best: true,
             loss: loss_table("norm"),
+            prior: Vec::new(),
             optimizer: OptimizerConfig { lr: 0.05, ..OptimizerConfig::default() },
             schedule: ScheduleConfig::Constant {},
         }
@@ -120,7 +125,8 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
         return Err(ConfigError::invalid("jitter", config.jitter, "write a number of pixels"));
     }
     let loss = loss_of(std::mem::take(&mut config.loss), &plugins.statistics)?;
-    Ok(Box::new(DeepInversion { config, loss }))
+    let priors = Priors::build(&config.prior, config.labels, &plugins.priors)?;
+    Ok(Box::new(DeepInversion { config, loss, priors }))
 }
 
 /// Images that the teacher is sure of, with the statistics that its batch norms remember, and smooth.
@@ -155,6 +161,7 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 struct DeepInversion {
     config: DeepInversionConfig,
     loss: Box<dyn StatisticsLoss>,
+    priors: Priors,
 }
 
 impl ImageSource for DeepInversion {
@@ -164,7 +171,9 @@ impl ImageSource for DeepInversion {
 
     fn passes(&self, _teacher: &Network) -> u64 {
         let networks = if self.config.adi_weight == 0.0 { 1 } else { 2 };
-        image_passes(self.config.count, self.config.iterations).saturating_mul(networks)
+        image_passes(self.config.count, self.config.iterations)
+            .saturating_mul(networks)
+            .saturating_add(self.priors.passes(self.config.count))
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {
@@ -183,7 +192,7 @@ impl ImageSource for DeepInversion {
             labels: config.labels,
             keep_best: config.keep_best,
         };
-        optimise(&mut recipe, plan, request)
+        optimise(&mut WithPriors::new(&mut recipe, &self.priors), plan, request)
     }
 }
 

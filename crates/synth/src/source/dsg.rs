@@ -9,8 +9,10 @@ use super::{ImageSource, Request, check_plan, checked_weight, image_passes, posi
 use crate::bn::{ObservedNetwork, Sampling, Statistics, checked_epsilon};
 use crate::error::SynthError;
 use crate::images::ImageSet;
-use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, optimise};
+use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, WithPriors, optimise};
 use crate::optimizer::OptimizerConfig;
+use crate::plugins::SourcePlugins;
+use crate::prior::{PriorConfig, Priors};
 
 /// Settings of `dsg`. Optimizer, schedule and iterations are those of ZeroQ.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +38,9 @@ pub struct DsgConfig {
     pub epsilon: f64,
     /// Give the images at which a batch had its lowest loss.
     pub keep_best: bool,
+    /// More terms of the loss: `kind` names an image prior, `weight` is what it counts, the other keys are its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prior: Vec<PriorConfig>,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// How its learning rate moves.
@@ -55,13 +60,14 @@ impl Default for DsgConfig {
             enhancement: 1.0,
             epsilon: 1e-6,
             keep_best: false,
+            prior: Vec::new(),
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::default(),
         }
     }
 }
 
-fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError> {
     let config: DsgConfig = parse(table)?;
     check_plan((config.count, config.batch), &config.optimizer, &config.schedule)?;
     positive("noise_images", config.noise_images)?;
@@ -74,7 +80,8 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
         return Err(ConfigError::invalid("percentile", config.percentile, "write a number from 0 to 1"));
     }
     checked_epsilon(config.epsilon)?;
-    Ok(Box::new(Dsg(config)))
+    let priors = Priors::build(&config.prior, LabelRule::None, &plugins.priors)?;
+    Ok(Box::new(Dsg { config, priors }))
 }
 
 /// Images whose statistics come near those of the teacher's batch norms, but no nearer than noise does.
@@ -100,20 +107,25 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
 /// of images. Images start from N(0, 1). The correlation inhibition of the journal version is not made.
 /// # Errors
 /// [`SynthError::NoBatchNorm`], [`SynthError::NotFinite`], [`SynthError::Cancelled`].
-struct Dsg(DsgConfig);
+struct Dsg {
+    config: DsgConfig,
+    priors: Priors,
+}
 
 impl ImageSource for Dsg {
     fn count(&self) -> usize {
-        self.0.count
+        self.config.count
     }
 
     /// The noise images for the slack count too.
     fn passes(&self, _teacher: &Network) -> u64 {
-        image_passes(self.0.count, self.0.iterations).saturating_add(self.0.noise_images as u64)
+        image_passes(self.config.count, self.config.iterations)
+            .saturating_add(self.config.noise_images as u64)
+            .saturating_add(self.priors.passes(self.config.count))
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {
-        let config = &self.0;
+        let config = &self.config;
         let plan = Plan {
             count: config.count,
             batch: config.batch,
@@ -123,7 +135,8 @@ impl ImageSource for Dsg {
             labels: LabelRule::None,
             keep_best: config.keep_best,
         };
-        optimise(&mut Diverse { config, seed: request.seed, slack: None }, plan, request)
+        let mut recipe = Diverse { config, seed: request.seed, slack: None };
+        optimise(&mut WithPriors::new(&mut recipe, &self.priors), plan, request)
     }
 }
 
@@ -252,7 +265,7 @@ pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     summary: "batch-norm statistics with the slack that noise needs, each image with one layer enhanced",
     source: "Zhang et al., Diversifying Sample Generation (DSG), CVPR 2021",
     defaults: defaults_of::<DsgConfig>,
-    build,
+    build: |table| build(table, &SourcePlugins::builtin()?),
 };
 
 #[cfg(test)]

@@ -61,6 +61,8 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 /// # Shapes
 /// images: `[count, channel, height, width]` of the teacher's input, in its normalised space. Labels where each image
 /// has one.
+/// # Range
+/// That of the last layer of G, a batch norm without scale: values of about mean 0 and deviation 1.
 /// # Source
 /// Xu et al., GDFQ, ECCV 2020, and the sources of the other methods.
 /// # Differences from the source

@@ -10,10 +10,11 @@ use crate::bn::{Sampling, StatisticsLoss, loss_of, loss_table};
 use crate::error::SynthError;
 use crate::images::ImageSet;
 use crate::optimised::prior::log_probability_of;
-use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, optimise};
+use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, WithPriors, optimise};
 use crate::optimizer::OptimizerConfig;
 use crate::plateau::PlateauConfig;
 use crate::plugins::SourcePlugins;
+use crate::prior::{PriorConfig, Priors};
 
 /// Settings of `hast`. The defaults are those for CIFAR-10 and CIFAR-100.
 ///
@@ -45,6 +46,9 @@ pub struct HastConfig {
     pub flip_probability: f64,
     /// The distance: `kind` names a batch-norm loss, the other keys are its own.
     pub loss: toml::Table,
+    /// More terms of the loss: `kind` names an image prior, `weight` is what it counts, the other keys are its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prior: Vec<PriorConfig>,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// How its learning rate moves.
@@ -66,6 +70,7 @@ impl Default for HastConfig {
             max_ratio: 4.0 / 3.0,
             flip_probability: 0.5,
             loss: loss_table("mean-var-mse"),
+            prior: Vec::new(),
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::Plateau(PlateauConfig { patience: 50, ..PlateauConfig::default() }),
         }
@@ -88,7 +93,8 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
     };
     let crop = crop.checked()?;
     let loss = loss_of(std::mem::take(&mut config.loss), &plugins.statistics)?;
-    Ok(Box::new(Hast { config, loss, crop }))
+    let priors = Priors::build(&config.prior, config.labels, &plugins.priors)?;
+    Ok(Box::new(Hast { config, loss, priors, crop }))
 }
 
 /// The power of a difficulty as TOML gives it.
@@ -124,6 +130,7 @@ pub(super) fn checked_gamma(gamma: f64) -> Result<f64, ConfigError> {
 struct Hast {
     config: HastConfig,
     loss: Box<dyn StatisticsLoss>,
+    priors: Priors,
     crop: LocalCrop,
 }
 
@@ -133,7 +140,7 @@ impl ImageSource for Hast {
     }
 
     fn passes(&self, _teacher: &Network) -> u64 {
-        image_passes(self.config.count, self.config.iterations)
+        image_passes(self.config.count, self.config.iterations).saturating_add(self.priors.passes(self.config.count))
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {
@@ -147,7 +154,8 @@ impl ImageSource for Hast {
             labels: config.labels,
             keep_best: false,
         };
-        optimise(&mut Hard { config, loss: self.loss.as_ref(), crop: self.crop }, plan, request)
+        let mut recipe = Hard { config, loss: self.loss.as_ref(), crop: self.crop };
+        optimise(&mut WithPriors::new(&mut recipe, &self.priors), plan, request)
     }
 }
 

@@ -1,7 +1,6 @@
 //! `intraq`: images of a class that differ from each other.
 
 pub(super) mod crop;
-mod margin;
 
 use blindfold_zoo::{ConfigError, Entry, Network, Stream, defaults_of, parse, stream};
 use burn::tensor::{Tensor, TensorData};
@@ -9,17 +8,18 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 
 use self::crop::{LocalCrop, checked_probability};
-use self::margin::{FeatureCentres, Margin};
 use super::{ImageSource, Request, check_plan, checked_weight, image_passes};
 use crate::bn::{ObservedNetwork, Sampling, StatisticsLoss, loss_of, loss_table};
 use crate::error::SynthError;
 use crate::images::ImageSet;
 use crate::optimised::geometry::uniform;
+use crate::optimised::margin::{FeatureCentres, Margin, checked_bounds};
 use crate::optimised::prior::probability_of;
-use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, look, optimise};
+use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, WithPriors, look, optimise};
 use crate::optimizer::OptimizerConfig;
 use crate::plateau::PlateauConfig;
 use crate::plugins::SourcePlugins;
+use crate::prior::{PriorConfig, Priors};
 
 /// Settings of `intraq`. The defaults are those for CIFAR-10.
 ///
@@ -60,6 +60,9 @@ pub struct IntraqConfig {
     pub flip_probability: f64,
     /// The distance: `kind` names a batch-norm loss, the other keys are its own.
     pub loss: toml::Table,
+    /// More terms of the loss: `kind` names an image prior, `weight` is what it counts, the other keys are its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prior: Vec<PriorConfig>,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// How its learning rate moves.
@@ -85,6 +88,7 @@ impl Default for IntraqConfig {
             max_ratio: 4.0 / 3.0,
             flip_probability: 0.5,
             loss: loss_table("mean-var-mse"),
+            prior: Vec::new(),
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::Plateau(PlateauConfig { patience: 50, ..PlateauConfig::default() }),
         }
@@ -105,15 +109,7 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
     for (key, value) in [("target", config.target), ("soft_probability", config.soft_probability)] {
         checked_probability(key, value)?;
     }
-    for (key, value) in [("lambda_l", config.lambda_l), ("lambda_u", config.lambda_u)] {
-        if !(0.0..=2.0).contains(&value) {
-            return Err(ConfigError::invalid(key, value, "write a cosine distance, from 0 to 2"));
-        }
-    }
-    if config.lambda_l > config.lambda_u {
-        let found = format!("{} with lambda_u = {}", config.lambda_l, config.lambda_u);
-        return Err(ConfigError::invalid("lambda_l", found, "write at most `lambda_u`"));
-    }
+    checked_bounds(config.lambda_l, config.lambda_u)?;
     let crop = LocalCrop {
         probability: config.crop_probability,
         min_scale: config.min_scale,
@@ -122,7 +118,8 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
     };
     let crop = crop.checked()?;
     let loss = loss_of(std::mem::take(&mut config.loss), &plugins.statistics)?;
-    Ok(Box::new(Intraq { config, loss, crop }))
+    let priors = Priors::build(&config.prior, config.labels, &plugins.priors)?;
+    Ok(Box::new(Intraq { config, loss, priors, crop }))
 }
 
 /// Images that differ within their class: parts of them are shown, sureness varies, and features keep their distance.
@@ -155,6 +152,7 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 struct Intraq {
     config: IntraqConfig,
     loss: Box<dyn StatisticsLoss>,
+    priors: Priors,
     crop: LocalCrop,
 }
 
@@ -165,7 +163,9 @@ impl ImageSource for Intraq {
 
     /// Each finished image is looked at once more, for the centre of its class.
     fn passes(&self, _teacher: &Network) -> u64 {
-        image_passes(self.config.count, self.config.iterations).saturating_add(self.config.count as u64)
+        image_passes(self.config.count, self.config.iterations)
+            .saturating_add(self.config.count as u64)
+            .saturating_add(self.priors.passes(self.config.count))
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {
@@ -188,7 +188,7 @@ impl ImageSource for Intraq {
             targets: Vec::new(),
             margin: None,
         };
-        optimise(&mut recipe, plan, request)
+        optimise(&mut WithPriors::new(&mut recipe, &self.priors), plan, request)
     }
 }
 

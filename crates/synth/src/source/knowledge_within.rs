@@ -11,9 +11,10 @@ use crate::error::SynthError;
 use crate::images::ImageSet;
 use crate::optimised::geometry::{CropBox, gaussian_blur, inside};
 use crate::optimised::prior::{cross_entropy, smoothness};
-use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, optimise};
+use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, WithPriors, optimise};
 use crate::optimizer::OptimizerConfig;
 use crate::plugins::SourcePlugins;
+use crate::prior::{PriorConfig, Priors};
 
 /// Settings of `knowledge-within`. The source's constants were not at hand: these are this project's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +47,9 @@ pub struct KnowledgeWithinConfig {
     pub keep_best: bool,
     /// The distance: `kind` names a batch-norm loss, the other keys are its own.
     pub loss: toml::Table,
+    /// More terms of the loss: `kind` names an image prior, `weight` is what it counts, the other keys are its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prior: Vec<PriorConfig>,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// How its learning rate moves.
@@ -68,6 +72,7 @@ impl Default for KnowledgeWithinConfig {
             cutout: 0.25,
             keep_best: false,
             loss: loss_table("gaussian-kl"),
+            prior: Vec::new(),
             optimizer: OptimizerConfig { lr: 0.1, ..OptimizerConfig::default() },
             schedule: ScheduleConfig::default(),
         }
@@ -95,7 +100,8 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
         return Err(ConfigError::invalid("cutout", config.cutout, "write a number from 0 to below 1"));
     }
     let loss = loss_of(std::mem::take(&mut config.loss), &plugins.statistics)?;
-    Ok(Box::new(KnowledgeWithin { config, loss }))
+    let priors = Priors::build(&config.prior, config.labels, &plugins.priors)?;
+    Ok(Box::new(KnowledgeWithin { config, loss, priors }))
 }
 
 /// Images of a class, with the statistics that the teacher's batch norms remember, smooth, and so under blur and
@@ -111,6 +117,8 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 ///
 /// # Shapes
 /// images: `[count, channel, height, width]` of the teacher's input, in its normalised space. The labels are y.
+/// # Range
+/// `L >= 0`. CE is in nats. Values are not clamped: a pixel may be one that no image has.
 /// # Source
 /// Haroush et al., "The Knowledge Within: Methods for Data-Free Model Compression", CVPR 2020, the inception scheme
 /// with the batch-norm statistics loss, <https://arxiv.org/abs/1912.01274> (methods.md A.2 \[mem\]).
@@ -122,6 +130,7 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 struct KnowledgeWithin {
     config: KnowledgeWithinConfig,
     loss: Box<dyn StatisticsLoss>,
+    priors: Priors,
 }
 
 impl ImageSource for KnowledgeWithin {
@@ -130,7 +139,7 @@ impl ImageSource for KnowledgeWithin {
     }
 
     fn passes(&self, _teacher: &Network) -> u64 {
-        image_passes(self.config.count, self.config.iterations)
+        image_passes(self.config.count, self.config.iterations).saturating_add(self.priors.passes(self.config.count))
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {
@@ -144,7 +153,8 @@ impl ImageSource for KnowledgeWithin {
             labels: config.labels,
             keep_best: config.keep_best,
         };
-        optimise(&mut Inception { config, loss: self.loss.as_ref() }, plan, request)
+        let mut recipe = Inception { config, loss: self.loss.as_ref() };
+        optimise(&mut WithPriors::new(&mut recipe, &self.priors), plan, request)
     }
 }
 

@@ -11,8 +11,10 @@ use crate::bn::{Sampling, Statistics, checked_epsilon};
 use crate::error::SynthError;
 use crate::images::ImageSet;
 use crate::optimised::geometry::{gaussian_blur, mirror};
-use crate::optimised::{LabelRule, PixelRange, Plan, Recipe, ScheduleConfig, Term, View, optimise};
+use crate::optimised::{LabelRule, PixelRange, Plan, Recipe, ScheduleConfig, Term, View, WithPriors, optimise};
 use crate::optimizer::OptimizerConfig;
+use crate::plugins::SourcePlugins;
+use crate::prior::{PriorConfig, Priors};
 
 /// Over which images statistics are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,6 +73,9 @@ pub struct MctConfig {
     pub clip: bool,
     /// Give the images at which a batch had its lowest loss.
     pub keep_best: bool,
+    /// More terms of the loss: `kind` names an image prior, `weight` is what it counts, the other keys are its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prior: Vec<PriorConfig>,
     /// The optimizer; its `lr` is in pixels of 0 to 255.
     pub optimizer: OptimizerConfig,
     /// How its learning rate moves.
@@ -95,13 +100,14 @@ impl Default for MctConfig {
             flip: true,
             clip: true,
             keep_best: false,
+            prior: Vec::new(),
             optimizer: OptimizerConfig { lr: 16.0, ..OptimizerConfig::default() },
             schedule: ScheduleConfig::default(),
         }
     }
 }
 
-fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError> {
     let config: MctConfig = parse(table)?;
     check_plan((config.count, config.batch), &config.optimizer, &config.schedule)?;
     for (key, weight) in [
@@ -117,7 +123,8 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
         let fix = format!("write at least {}: with `granularity = \"all\"` all images are one batch", config.count);
         return Err(ConfigError::invalid("batch", config.batch, fix));
     }
-    Ok(Box::new(Mct(config)))
+    let priors = Priors::build(&config.prior, LabelRule::None, &plugins.priors)?;
+    Ok(Box::new(Mct { config, priors }))
 }
 
 /// Valid, smooth images with the statistics of the teacher's batch norms and a wide range of logits.
@@ -149,19 +156,22 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
 /// # Errors
 /// [`SynthError::NoBatchNorm`], [`SynthError::NotFinite`], [`SynthError::Cancelled`]; [`SynthError::Shape`] for a
 /// normalisation of too few channels.
-struct Mct(MctConfig);
+struct Mct {
+    config: MctConfig,
+    priors: Priors,
+}
 
 impl ImageSource for Mct {
     fn count(&self) -> usize {
-        self.0.count
+        self.config.count
     }
 
     fn passes(&self, _teacher: &Network) -> u64 {
-        image_passes(self.0.count, self.0.iterations)
+        image_passes(self.config.count, self.config.iterations).saturating_add(self.priors.passes(self.config.count))
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {
-        let config = &self.0;
+        let config = &self.config;
         let [_, height, width] = request.teacher.input_shape();
         let range = PixelRange::new(request.normalization, request.teacher.input_shape())?;
         let plan = Plan {
@@ -173,7 +183,8 @@ impl ImageSource for Mct {
             labels: LabelRule::None,
             keep_best: config.keep_best,
         };
-        optimise(&mut Pipeline { config, range, size: [height, width] }, plan, request)
+        let mut recipe = Pipeline { config, range, size: [height, width] };
+        optimise(&mut WithPriors::new(&mut recipe, &self.priors), plan, request)
     }
 }
 
@@ -272,7 +283,7 @@ pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     summary: "valid, smooth images with the statistics of all images together, cropped from an enlarged canvas",
     source: "Dikstein et al., Data Generation for Hardware-Friendly Post-Training Quantization, WACV 2025",
     defaults: defaults_of::<MctConfig>,
-    build,
+    build: |table| build(table, &SourcePlugins::builtin()?),
 };
 
 #[cfg(test)]

@@ -11,9 +11,10 @@ use crate::error::SynthError;
 use crate::images::ImageSet;
 use crate::optimised::geometry::{CropBox, blend, inside, uniform};
 use crate::optimised::prior::{soft_cross_entropy, total_variation_l2};
-use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, optimise};
+use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, WithPriors, optimise};
 use crate::optimizer::OptimizerConfig;
 use crate::plugins::SourcePlugins;
+use crate::prior::{PriorConfig, Priors};
 
 /// Settings of `mixmix`. The source's constants were not at hand: these are this project's.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct MixMixConfig {
     pub keep_best: bool,
     /// The distance: `kind` names a batch-norm loss, the other keys are its own.
     pub loss: toml::Table,
+    /// More terms of the loss: `kind` names an image prior, `weight` is what it counts, the other keys are its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prior: Vec<PriorConfig>,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// How its learning rate moves.
@@ -64,6 +68,7 @@ impl Default for MixMixConfig {
             largest_side: 0.75,
             keep_best: false,
             loss: loss_table("norm"),
+            prior: Vec::new(),
             optimizer: OptimizerConfig { lr: 0.1, ..OptimizerConfig::default() },
             schedule: ScheduleConfig::default(),
         }
@@ -90,7 +95,8 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
         return Err(ConfigError::invalid("largest_side", config.largest_side, "write a number up to 1"));
     }
     let loss = loss_of(std::mem::take(&mut config.loss), &plugins.statistics)?;
-    Ok(Box::new(MixMix { config, loss }))
+    let priors = Priors::build(&config.prior, config.labels, &plugins.priors)?;
+    Ok(Box::new(MixMix { config, loss, priors }))
 }
 
 /// Images of a class that the teacher still finds in them when a rectangle of each is replaced by that of another
@@ -108,6 +114,8 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 /// # Shapes
 /// images: `[count, channel, height, width]` of the teacher's input, in its normalised space, unmixed. The labels are
 /// y.
+/// # Range
+/// `L >= 0`; `0 <= l_i <= 1`. CE is in nats. Values are not clamped: a pixel may be one that no image has.
 /// # Source
 /// Li et al., "MixMix: All You Need for Data-Free Compression Are Feature and Data Mixing", ICCV 2021, data mixing,
 /// <https://arxiv.org/abs/2011.09899> (methods.md A.2 \[mem\]).
@@ -120,6 +128,7 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 struct MixMix {
     config: MixMixConfig,
     loss: Box<dyn StatisticsLoss>,
+    priors: Priors,
 }
 
 impl ImageSource for MixMix {
@@ -128,7 +137,7 @@ impl ImageSource for MixMix {
     }
 
     fn passes(&self, _teacher: &Network) -> u64 {
-        image_passes(self.config.count, self.config.iterations)
+        image_passes(self.config.count, self.config.iterations).saturating_add(self.priors.passes(self.config.count))
     }
 
     fn synthesize(&self, request: Request<'_>) -> Result<ImageSet, SynthError> {
@@ -143,7 +152,7 @@ impl ImageSource for MixMix {
             keep_best: config.keep_best,
         };
         let mut recipe = Mixing { config, loss: self.loss.as_ref(), shift: 0, own: Vec::new() };
-        optimise(&mut recipe, plan, request)
+        optimise(&mut WithPriors::new(&mut recipe, &self.priors), plan, request)
     }
 }
 

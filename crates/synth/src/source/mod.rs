@@ -115,9 +115,13 @@ pub(crate) const NAMING_SOURCES: &[(&str, NamingBuild)] = &[
     (zeroq::ENTRY.name, zeroq::build),
     (deepinversion::ENTRY.name, deepinversion::build),
     (knowledge_within::ENTRY.name, knowledge_within::build),
+    (dsg::ENTRY.name, dsg::build),
     (mixmix::ENTRY.name, mixmix::build),
+    (mct::ENTRY.name, mct::build),
     (intraq::ENTRY.name, intraq::build),
     (hast::ENTRY.name, hast::build),
+    (texq::ENTRY.name, texq::build),
+    (synq::ENTRY.name, synq::build),
     (genie_d::ENTRY.name, genie_d::build),
     (generator::ENTRY.name, generator::build),
 ];
@@ -145,7 +149,7 @@ fn image_passes(images: usize, iterations: usize) -> u64 {
 }
 
 /// A term's weight.
-fn checked_weight(key: &str, weight: f64) -> Result<f64, ConfigError> {
+pub(crate) fn checked_weight(key: &str, weight: f64) -> Result<f64, ConfigError> {
     if weight >= 0.0 && weight.is_finite() {
         return Ok(weight);
     }
@@ -165,7 +169,7 @@ fn check_plan(
 }
 
 /// The window of a Gaussian blur: `kernel` pixels wide, an odd number, with deviation `sigma`.
-fn check_blur(keys: [&str; 2], kernel: usize, sigma: f64) -> Result<(), ConfigError> {
+pub(crate) fn check_blur(keys: [&str; 2], kernel: usize, sigma: f64) -> Result<(), ConfigError> {
     if kernel.is_multiple_of(2) {
         return Err(ConfigError::invalid(keys[0], kernel, "write an odd number of pixels"));
     }
@@ -179,6 +183,7 @@ fn check_blur(keys: [&str; 2], kernel: usize, sigma: f64) -> Result<(), ConfigEr
 mod tests {
     use super::*;
     use crate::bn::statistics_losses;
+    use crate::prior::image_priors;
     use crate::sample::small_network;
 
     fn check<T: ?Sized>(family: &Family<T>) {
@@ -199,6 +204,7 @@ mod tests {
     fn every_member_is_documented_and_builds_from_its_defaults() {
         check(&image_sources().unwrap());
         check(&statistics_losses().unwrap());
+        check(&image_priors().unwrap());
     }
 
     #[test]
@@ -208,8 +214,9 @@ mod tests {
             (
                 "bn",
                 crate::BUILTIN_LOSSES.iter().map(|entry| entry.name).collect(),
-                &["mod", "objective", "observed", "pooled", "statistics", "tap"],
+                &["mod", "objective", "observed", "pooled", "reference", "statistics", "tap"],
             ),
+            ("prior", crate::BUILTIN_PRIORS.iter().map(|entry| entry.name).collect(), &["mod", "list", "tests"]),
         ] {
             let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(folder);
             let mut files: Vec<String> = std::fs::read_dir(path)
@@ -258,6 +265,9 @@ mod tests {
         assert_eq!((passes("texq", &centres), passes("synq", &centres)), (30 + 36, 30 + 36));
         assert_eq!(passes("synq", &format!("{centres}\ncentre_weight = 0.0")), 30);
         assert_eq!(passes("generator", plain), 12);
+        // A prior that keeps the centres of classes looks at each finished image once more.
+        assert_eq!(passes("hast", &format!("{plain}\nprior = [{{ kind = 'l2' }}]")), 30);
+        assert_eq!(passes("hast", &format!("{plain}\nprior = [{{ kind = 'cosine-margin' }}]")), 30 + 10);
         assert_eq!(passes("zeroq", "iterations = 9223372036854775807"), u64::MAX);
     }
 }

@@ -40,7 +40,21 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
     Ok(Box::new(Noise { count: config.count, normal }))
 }
 
-/// Every pixel drawn on its own from `N(mean, std^2)`, after normalisation.
+/// Every pixel drawn on its own from one Gaussian, after normalisation.
+///
+/// ```text
+/// x ~ N(mean, std^2)
+/// ```
+///
+/// # Shapes
+/// images: `[count, channel, height, width]` of the teacher's input, in its normalised space. No labels.
+/// # Range
+/// All numbers: not every value is that of a valid pixel.
+/// # Source
+/// The usual baseline, as in Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", CVPR 2020, section 3,
+/// <https://arxiv.org/abs/2001.00281>.
+/// # Differences from the source
+/// Mean and deviation can be set.
 struct Noise {
     count: usize,
     normal: Normal<f32>,

@@ -46,6 +46,12 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
 ///
 /// # Shapes
 /// images: `[count, channel, height, width]` of the teacher's input; the data set's must have that shape.
+/// # Range
+/// Valid pixels.
+/// # Source
+/// None: what any pictures give, beside `real` and `noise`.
+/// # Differences from the source
+/// None: it has no source.
 /// # Errors
 /// [`SynthError::NoRealImages`], [`SynthError::Shape`], [`SynthError::TooFewRealImages`].
 struct OutOfDomain(OutOfDomainConfig);

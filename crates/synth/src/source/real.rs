@@ -34,6 +34,18 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
 /// Images of a data set, chosen by the seed without repetition, normalised as the teacher wants.
 ///
 /// Balanced, it takes one image of each class in turn, in an order of classes that the seed decides.
+///
+/// # Shapes
+/// images: `[count, channel, height, width]` of the teacher's input; the data set's must have that shape. The labels are
+/// those of the data set, where it has some.
+/// # Range
+/// Valid pixels.
+/// # Source
+/// None: the control that data-free methods are measured against.
+/// # Differences from the source
+/// None: it has no source.
+/// # Errors
+/// [`SynthError::NoRealImages`], [`SynthError::Shape`], [`SynthError::TooFewRealImages`].
 struct Real(RealConfig);
 
 impl Real {

@@ -14,9 +14,11 @@ use crate::images::ImageSet;
 use crate::optimised::class_centres::{
     ClassCentresConfig, Groups, OF_BATCH, class_centres, layered_distance, moments_of, optimise_part,
 };
-use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View};
+use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, WithPriors};
 use crate::optimizer::OptimizerConfig;
 use crate::plateau::PlateauConfig;
+use crate::plugins::SourcePlugins;
+use crate::prior::{PriorConfig, Priors};
 
 /// Settings of `synq`. The defaults are those for ImageNet, the source's only recipe.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -46,6 +48,9 @@ pub struct SynqConfig {
     pub max_ratio: f64,
     /// Probability that a box is mirrored.
     pub flip_probability: f64,
+    /// More terms of the loss: `kind` names an image prior, `weight` is what it counts, the other keys are its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prior: Vec<PriorConfig>,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// How its learning rate moves.
@@ -69,6 +74,7 @@ impl Default for SynqConfig {
             min_scale: 0.4,
             max_ratio: 4.0 / 3.0,
             flip_probability: 0.5,
+            prior: Vec::new(),
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::Plateau(PlateauConfig { patience: 50, ..PlateauConfig::default() }),
             centres: ClassCentresConfig::default(),
@@ -76,7 +82,7 @@ impl Default for SynqConfig {
     }
 }
 
-fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError> {
     let config: SynqConfig = parse(table)?;
     check_plan((config.count, config.batch), &config.optimizer, &config.schedule)?;
     config.labels.with_classes()?;
@@ -94,7 +100,8 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
         flip: config.flip_probability,
     };
     let crop = crop.checked()?;
-    Ok(Box::new(Synq { config, crop }))
+    let priors = Priors::build(&config.prior, config.labels, &plugins.priors)?;
+    Ok(Box::new(Synq { config, priors, crop }))
 }
 
 /// Hard images whose late layers have the statistics of images that the teacher is sure of.
@@ -128,6 +135,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
 /// [`SynthError::NoBatchNorm`], [`SynthError::NotFinite`], [`SynthError::Cancelled`].
 struct Synq {
     config: SynqConfig,
+    priors: Priors,
     crop: LocalCrop,
 }
 
@@ -139,7 +147,9 @@ impl ImageSource for Synq {
     fn passes(&self, teacher: &Network) -> u64 {
         let config = &self.config;
         let centres = if config.centre_weight == 0.0 { 0 } else { config.centres.passes(teacher.classes()) };
-        image_passes(config.count, config.iterations).saturating_add(centres)
+        image_passes(config.count, config.iterations)
+            .saturating_add(centres)
+            .saturating_add(self.priors.passes(config.count))
     }
 
     fn synthesize(&self, mut request: Request<'_>) -> Result<ImageSet, SynthError> {
@@ -158,7 +168,8 @@ impl ImageSource for Synq {
             keep_best: false,
         };
         let seed = request.seed;
-        optimise_part(&mut Calibrated { config, crop: self.crop, goal }, plan, &mut request, seed, ("", before, total))
+        let mut recipe = Calibrated { config, crop: self.crop, goal };
+        optimise_part(&mut WithPriors::new(&mut recipe, &self.priors), plan, &mut request, seed, ("", before, total))
     }
 }
 
@@ -222,7 +233,7 @@ pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     summary: "hard class images whose late layers have the statistics of one sure image a class",
     source: "Kim et al., SynQ, ICLR 2025, synthesis with layered batch-norm statistics",
     defaults: defaults_of::<SynqConfig>,
-    build,
+    build: |table| build(table, &SourcePlugins::builtin()?),
 };
 
 #[cfg(test)]

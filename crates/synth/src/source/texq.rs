@@ -16,9 +16,11 @@ use crate::optimised::class_centres::{
     ClassCentresConfig, Groups, PER_IMAGE, class_centres, layered_distance, moments_of, optimise_part,
 };
 use crate::optimised::prior::cross_entropy;
-use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View};
+use crate::optimised::{LabelRule, Plan, Recipe, ScheduleConfig, Term, View, WithPriors};
 use crate::optimizer::OptimizerConfig;
 use crate::plateau::PlateauConfig;
+use crate::plugins::SourcePlugins;
+use crate::prior::{PriorConfig, Priors};
 
 /// Settings of `texq`. All defaults of the images, though not of the centres, are ours: the source's are not
 /// published \[mem\].
@@ -41,6 +43,9 @@ pub struct TexqConfig {
     pub centre_weight: f64,
     /// Weight of the distance of the images' textures to those of their centres \[mem\].
     pub texture_weight: f64,
+    /// More terms of the loss: `kind` names an image prior, `weight` is what it counts, the other keys are its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub prior: Vec<PriorConfig>,
     /// The optimizer.
     pub optimizer: OptimizerConfig,
     /// How its learning rate moves.
@@ -60,6 +65,7 @@ impl Default for TexqConfig {
             ce_weight: 1.0,
             centre_weight: 1.0,
             texture_weight: 1.0,
+            prior: Vec::new(),
             optimizer: OptimizerConfig::default(),
             schedule: ScheduleConfig::Plateau(PlateauConfig { patience: 50, ..PlateauConfig::default() }),
             centres: ClassCentresConfig::default(),
@@ -67,7 +73,7 @@ impl Default for TexqConfig {
     }
 }
 
-fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
+pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<dyn ImageSource>, ConfigError> {
     let config: TexqConfig = parse(table)?;
     check_plan((config.count, config.batch), &config.optimizer, &config.schedule)?;
     config.labels.with_classes()?;
@@ -80,7 +86,8 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
         checked_weight(key, weight)?;
     }
     config.centres.validate().map_err(|error| error.within("centres"))?;
-    Ok(Box::new(Texq(config)))
+    let priors = Priors::build(&config.prior, config.labels, &plugins.priors)?;
+    Ok(Box::new(Texq { config, priors }))
 }
 
 /// Images that the teacher's layers and a texture analysis find like the one image that stands for their class.
@@ -113,19 +120,24 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
 /// the student's training.
 /// # Errors
 /// [`SynthError::NoBatchNorm`], [`SynthError::NotFinite`], [`SynthError::Cancelled`].
-struct Texq(TexqConfig);
+struct Texq {
+    config: TexqConfig,
+    priors: Priors,
+}
 
 impl ImageSource for Texq {
     fn count(&self) -> usize {
-        self.0.count
+        self.config.count
     }
 
     fn passes(&self, teacher: &Network) -> u64 {
-        image_passes(self.0.count, self.0.iterations).saturating_add(self.0.centres.passes(teacher.classes()))
+        image_passes(self.config.count, self.config.iterations)
+            .saturating_add(self.config.centres.passes(teacher.classes()))
+            .saturating_add(self.priors.passes(self.config.count))
     }
 
     fn synthesize(&self, mut request: Request<'_>) -> Result<ImageSet, SynthError> {
-        let config = &self.0;
+        let config = &self.config;
         let before = config.centres.total(request.teacher.classes());
         let total = before + config.count.div_ceil(config.batch) * config.iterations;
         let centres = Centres::make(&config.centres, &mut request, total)?;
@@ -139,7 +151,8 @@ impl ImageSource for Texq {
             keep_best: false,
         };
         let seed = request.seed;
-        optimise_part(&mut Calibrated { config, centres }, plan, &mut request, seed, ("", before, total))
+        let mut recipe = Calibrated { config, centres };
+        optimise_part(&mut WithPriors::new(&mut recipe, &self.priors), plan, &mut request, seed, ("", before, total))
     }
 }
 
@@ -216,7 +229,7 @@ pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {
     summary: "class images with the layer statistics and the texture energies of one sure image of their class",
     source: "Chen et al., TexQ, NeurIPS 2023, without its generator",
     defaults: defaults_of::<TexqConfig>,
-    build,
+    build: |table| build(table, &SourcePlugins::builtin()?),
 };
 
 #[cfg(test)]

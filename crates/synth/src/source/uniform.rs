@@ -39,7 +39,20 @@ fn build(table: toml::Table) -> Result<Box<dyn ImageSource>, ConfigError> {
     Ok(Box::new(Uniform(config)))
 }
 
-/// Every pixel drawn on its own, uniformly from `[low, high)`, after normalisation.
+/// Every pixel drawn on its own, all values equally likely, after normalisation.
+///
+/// ```text
+/// x ~ U[low, high)
+/// ```
+///
+/// # Shapes
+/// images: `[count, channel, height, width]` of the teacher's input, in its normalised space. No labels.
+/// # Range
+/// `low <= x < high`: not every value is that of a valid pixel.
+/// # Source
+/// A usual baseline; no one paper.
+/// # Differences from the source
+/// None: it is of no one paper.
 struct Uniform(UniformConfig);
 
 impl ImageSource for Uniform {

@@ -106,6 +106,8 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 ///
 /// # Shapes
 /// images: `[count, channel, height, width]` of the teacher's input, in its normalised space. No labels.
+/// # Range
+/// `L >= 0`. Values are not clamped: a pixel may be one that no image has.
 /// # Source
 /// Cai et al., "ZeroQ: A Novel Zero Shot Quantization Framework", CVPR 2020, eq. 1, <https://arxiv.org/abs/2001.00281>.
 /// # Differences from the source

@@ -1,5 +1,7 @@
 use super::*;
-use crate::sample::{assert_slope, close, ends, fault, host, small_network, statistics, synthesize, traced};
+use crate::bn::reference::{activations, reference, statistics as of_activations};
+use crate::optimised::class_centres::reference::check;
+use crate::sample::{assert_slope, close, ends, fault, host, numbers, small_network, statistics, synthesize, traced};
 
 fn measured(table: &str, seed: u64) -> Slack {
     let config: DsgConfig = parse(table.parse().unwrap()).unwrap();
@@ -73,6 +75,22 @@ fn what_is_within_the_slack_costs_nothing() {
     assert_slope(&statistics.var.clone(), 1e-3, |var| {
         excess(&Statistics { var, ..statistics.clone() }, Some(&slack), weights(), 1e-6)
     });
+}
+
+#[test]
+fn the_excess_is_that_of_pytorch() {
+    let reference = reference();
+    let [mean, std] =
+        ["slack_mean", "slack_std"].map(|key| numbers(&reference[key]).into_iter().map(|slack| slack as f32).collect());
+    let slack = Slack { mean, std };
+    for case in reference["excess"].as_array().unwrap() {
+        let (enhancement, first) = (case["enhancement"].as_f64().unwrap(), case["first"].as_u64().unwrap() as usize);
+        check(&format!("excess {enhancement}, {first}"), case, activations(&reference), |x| {
+            let statistics = of_activations(&reference, x, SAMPLING);
+            let weights = enhanced(&statistics, first..first + 3, enhancement);
+            excess(&statistics, Some(&slack), weights, 1e-6)
+        });
+    }
 }
 
 #[test]

@@ -1,6 +1,8 @@
 use burn::tensor::Device;
 
 use super::*;
+use crate::bn::reference::{activations, reference, statistics as of_activations};
+use crate::optimised::class_centres::reference::check;
 use crate::sample::{
     assert_slope, close, ends, fault, normalization, referenced, small_network, statistics, synthesize, traced,
 };
@@ -60,6 +62,18 @@ fn the_distance_is_its_formula() {
         distance(&Statistics { mean, ..statistics.clone() }, 3.0, 1e-6)
     });
     assert_slope(&statistics.var.clone(), 1e-3, |var| distance(&Statistics { var, ..statistics.clone() }, 3.0, 1e-6));
+}
+
+#[test]
+fn the_distance_is_that_of_pytorch() {
+    let reference = reference();
+    for case in reference["mct"].as_array().unwrap() {
+        let (weight, per_image) = (case["first_weight"].as_f64().unwrap(), case["per_image"].as_bool().unwrap());
+        check(&format!("mct {weight}, {per_image}"), case, activations(&reference), |x| {
+            let sampling = Sampling { per_image, unbiased: false };
+            distance(&of_activations(&reference, x, sampling), weight, 1e-6)
+        });
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Against `tests/data/zeroq.json`: losses, gradients and Adam steps that PyTorch computed in double precision for the CIFAR-10
-//! ResNet-20 of the data folder. Without that folder the tests say so and pass.
+//! ResNet-20 of the data folder. Without that folder the tests say so and pass: what `bn/reference.rs` checks needs no
+//! data.
 
 use std::path::PathBuf;
 

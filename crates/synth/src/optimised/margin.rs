@@ -2,17 +2,35 @@
 
 use std::collections::BTreeMap;
 
+use blindfold_zoo::ConfigError;
 use burn::tensor::{Device, Tensor, TensorData};
+
+/// The cosine distances `lambda_l` and `lambda_u` between which an image is left where it is.
+///
+/// # Errors
+/// [`ConfigError::Invalid`] names the key.
+pub(crate) fn checked_bounds(lambda_l: f64, lambda_u: f64) -> Result<[f64; 2], ConfigError> {
+    for (key, value) in [("lambda_l", lambda_l), ("lambda_u", lambda_u)] {
+        if !(0.0..=2.0).contains(&value) {
+            return Err(ConfigError::invalid(key, value, "write a cosine distance, from 0 to 2"));
+        }
+    }
+    if lambda_l > lambda_u {
+        let found = format!("{lambda_l} with lambda_u = {lambda_u}");
+        return Err(ConfigError::invalid("lambda_l", found, "write at most `lambda_u`"));
+    }
+    Ok([lambda_l, lambda_u])
+}
 
 /// The mean of the features of all images of a class so far, for every class that had any.
 #[derive(Debug, Default)]
-pub(super) struct FeatureCentres {
+pub(crate) struct FeatureCentres {
     sums: BTreeMap<u32, (Vec<f64>, usize)>,
 }
 
 impl FeatureCentres {
     /// Takes the features `[image, feature]` of finished images.
-    pub(super) fn add(&mut self, features: Tensor<2>, labels: &[u32]) {
+    pub(crate) fn add(&mut self, features: Tensor<2>, labels: &[u32]) {
         let [_, width] = features.dims();
         let values: Vec<f64> = features.into_data().iter::<f64>().collect();
         for (row, &label) in values.chunks(width.max(1)).zip(labels) {
@@ -25,7 +43,7 @@ impl FeatureCentres {
     }
 
     /// The constraint for images of these classes; none where no class among them has been seen.
-    pub(super) fn margin(&self, labels: &[u32], device: &Device) -> Option<Margin> {
+    pub(crate) fn margin(&self, labels: &[u32], device: &Device) -> Option<Margin> {
         let width = self.sums.values().next()?.0.len();
         let mut centres = Vec::with_capacity(labels.len() * width);
         let mut share = Vec::with_capacity(labels.len());
@@ -56,9 +74,9 @@ impl FeatureCentres {
     }
 }
 
-/// The constraint for the images of one batch.
+/// The constraint for the images of one batch: the centre of each image's class, where one has been seen.
 #[derive(Debug, Clone)]
-pub(super) struct Margin {
+pub struct Margin {
     /// `[image, feature]`; zeros for an image whose class has no centre.
     centres: Tensor<2>,
     /// One part in the number of images whose class has a centre, 0 for the others: `[image, 1]`.
@@ -77,7 +95,7 @@ impl Margin {
     /// - features: `[image, feature]`; output: `[1]`
     /// # Range
     /// `0 <= d <= 2`, so `lower = 0` and `upper = 2` never act.
-    pub(super) fn loss(&self, features: Tensor<2>, [lower, upper]: [f64; 2]) -> Tensor<1> {
+    pub fn loss(&self, features: Tensor<2>, [lower, upper]: [f64; 2]) -> Tensor<1> {
         let distance = cosine_distance(features, self.centres.clone());
         let near = (distance.clone().neg() + lower).clamp_min(0.0);
         let far = (distance - upper).clamp_min(0.0);

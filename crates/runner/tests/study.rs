@@ -98,10 +98,10 @@ fn two_jobs_give_the_rows_of_one_and_make_each_set_of_images_once() {
     for line in 1..=4 {
         assert!(stderr.contains(&format!("[{line}/4] done: small-gdfq-w4a4 / ")), "{stderr}");
     }
-    // Those of two seeds and those for measuring, with their records; nothing is left of the claims.
+    // Those of two seeds and those for measuring, with their records and digests; nothing is left of the claims.
     let cache = bench.folder.path().join("two/runs/.cache/images");
     let files = fs::read_dir(&cache).unwrap().filter(|file| file.as_ref().unwrap().path().is_file()).count();
-    assert_eq!(files, 6);
+    assert_eq!(files, 9);
     assert_eq!(fs::read_dir(cache.join(".claims")).unwrap().count(), 0);
     for method in ["zeroq", "zeroq-kd"] {
         let log = bench.folder.path().join(format!("two/runs/small-gdfq-w4a4/{method}/seed-1/log.txt"));

@@ -176,21 +176,26 @@ fn a_scaled_gradient_is_the_formula_and_the_value_stays() {
     assert_eq!(same.into_data().as_bytes(), plain.into_data().as_bytes());
 }
 
-/// `y = s x^2 + i`, for the `i`-th value.
+/// `y = s x^2 + c x`, with the [`coefficient`] `c` of the value's place.
 #[derive(Debug)]
 struct Parabola;
+
+/// From -1 to 1. The period divides no power of two, so that runs of values do not begin alike.
+fn coefficient(place: usize) -> f32 {
+    (place % 1009) as f32 / 504.0 - 1.0
+}
 
 impl Pointwise for Parabola {
     fn values(&self, first: usize, x: &[f32], s: f32, y: &mut [f32]) {
         for (index, (y, x)) in y.iter_mut().zip(x).enumerate() {
-            *y = s * x * x + (first + index) as f32;
+            *y = s * x * x + coefficient(first + index) * x;
         }
     }
 
-    fn gradients(&self, _first: usize, x: &[f32], s: f32, g: &[f32], dx: &mut [f32]) -> f64 {
+    fn gradients(&self, first: usize, x: &[f32], s: f32, g: &[f32], dx: &mut [f32]) -> f64 {
         let mut sum = 0.0;
-        for ((dx, &x), &g) in dx.iter_mut().zip(x).zip(g) {
-            *dx = 2.0 * s * x * g;
+        for (index, ((dx, &x), &g)) in dx.iter_mut().zip(x).zip(g).enumerate() {
+            *dx = (2.0 * s * x + coefficient(first + index)) * g;
             sum += f64::from(g * x * x);
         }
         sum
@@ -201,21 +206,23 @@ impl Pointwise for Parabola {
 fn a_pointwise_function_and_its_gradients_are_those_of_plain_operations() {
     let dims = [3, 5, 60, 70];
     let (x, s) = (random(dims, "x").require_grad(), random([1; 4], "s").require_grad());
-    let places: Vec<f32> = (0..dims.iter().product()).map(|index| index as f32).collect();
-    let places = Tensor::from_data(TensorData::new(places, dims), &Device::flex().autodiff());
-    let cotangent = random(dims, "cotangent");
-    // Views in another layout, as values and as gradient.
-    let turned = |tensor: Tensor<4>| tensor.swap_dims(0, 1).swap_dims(0, 1);
+    // A view whose values lie in another order than its own: the function's input and, turned back, its gradient.
+    let turned = |tensor: Tensor<4>| tensor.swap_dims(1, 3);
+    let (view, cotangent) = (turned(x.clone()), random(dims, "cotangent"));
+    let coefficients: Vec<f32> = (0..dims.iter().product()).map(coefficient).collect();
+    let coefficients = Tensor::from_data(TensorData::new(coefficients, view.dims()), &Device::flex().autodiff());
     let ours = pointwise(&turned(x.clone()), &s, Parabola).unwrap();
-    let plain = x.clone() * x.clone() * s.clone() + places;
-    close(ours.clone().inner(), plain.clone().inner(), "value");
+    let plain = view.clone() * view.clone() * s.clone() + coefficients * view;
+    let value = plain.clone().inner();
+    close(ours.clone().inner(), value.clone(), "value");
     let ours = (turned(ours) * cotangent.clone()).sum().backward();
-    let plain = (plain * cotangent).sum().backward();
+    let plain = (turned(plain) * cotangent).sum().backward();
     close(x.grad(&ours).unwrap(), x.grad(&plain).unwrap(), "dx");
     let [found, expected] = [&ours, &plain].map(|gradients| s.grad(gradients).unwrap().into_scalar::<f32>());
     assert!((found - expected).abs() < 1e-3 * expected.abs().max(1.0), "{found} {expected}");
-    let value = pointwise(&x.inner(), &s.inner(), Parabola).unwrap();
-    assert!(!value.is_autodiff());
+    let untracked = pointwise(&turned(x.inner()), &s.inner(), Parabola).unwrap();
+    assert!(!untracked.is_autodiff());
+    close(untracked, value, "value without gradients");
 }
 
 #[test]

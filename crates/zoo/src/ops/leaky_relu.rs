@@ -2,7 +2,7 @@
 
 use burn::tensor::Tensor;
 
-use super::{Pointwise, is_pointwise, pointwise};
+use super::{Pointwise, pointwise};
 use crate::{choose, vectorized};
 
 /// `y = x` where `x >= 0`, else `slope * x`, for each value.
@@ -10,9 +10,6 @@ use crate::{choose, vectorized};
 /// # Shapes
 /// - x and output: the same
 pub fn leaky_relu(x: Tensor<4>, slope: f64) -> Tensor<4> {
-    if !is_pointwise(&x) {
-        return burn::tensor::activation::leaky_relu(x, slope);
-    }
     let s = Tensor::full([1; 4], slope, &x.device().inner());
     pointwise(&x, &s, Leaky).unwrap_or_else(|_| burn::tensor::activation::leaky_relu(x, slope))
 }

@@ -18,7 +18,7 @@ pub use affine::channel_affine;
 pub use conv::conv2d;
 pub use leaky_relu::leaky_relu;
 pub use moments::{Moments, channel_moments};
-pub use pointwise::{Pointwise, is_pointwise, pointwise};
+pub use pointwise::{Pointwise, pointwise};
 pub use scale_gradient::{can_scale_gradients, scale_gradient};
 pub use sloped::sloped;
 pub use substitute::substitute;

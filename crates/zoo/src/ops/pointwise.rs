@@ -17,26 +17,16 @@ pub trait Pointwise: Debug + Send + Sync + 'static {
 /// way back is `x` itself. Runs do not depend on the number of threads, so neither does `dL/ds`.
 ///
 /// # Errors
-/// Gives `f` back where [`is_pointwise`] is not true, and for an `s` of another shape: there a caller has Burn's operations.
+/// Gives `f` back for an `x` that is no `f32` tensor of the flex device, and for an `s` of another shape: there a caller
+/// has Burn's operations.
 ///
 /// # Shapes
 /// - x and output: the same; s: `[1, 1, 1, 1]`
 pub fn pointwise<F: Pointwise>(x: &Tensor<4>, s: &Tensor<4>, f: F) -> Result<Tensor<4>, F> {
     #[cfg(feature = "flex")]
-    if is_pointwise(x) && s.dims() == [1; 4] {
+    if super::flex::handles(x) && s.dims() == [1; 4] {
         return Ok(super::flex::pointwise(x.clone(), s.clone(), f));
     }
     let _ = (x, s);
     Err(f)
-}
-
-/// Whether the values of a tensor can be read without a transfer, so that [`pointwise`] takes it.
-pub fn is_pointwise(x: &Tensor<4>) -> bool {
-    #[cfg(feature = "flex")]
-    return super::flex::handles(x);
-    #[cfg(not(feature = "flex"))]
-    {
-        let _ = x;
-        false
-    }
 }

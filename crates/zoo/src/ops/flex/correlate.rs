@@ -11,6 +11,28 @@ const VECTORS: usize = 3;
 /// What a buffer needs beyond its last value, since runs are read in whole vectors.
 pub(super) const SLACK: usize = VECTORS * 16;
 
+/// A loop that computes several output channels together.
+trait ByChannels {
+    /// Output channels that there are, at most [`BLOCK`].
+    fn count(&self) -> usize;
+
+    /// `C` channels from `first` on.
+    fn channels<S: Simd, const C: usize>(&mut self, simd: S, first: usize);
+
+    /// All channels, as many together as the processor has registers for.
+    #[inline(always)]
+    fn all<S: Simd>(&mut self, simd: S) {
+        if self.count() <= HALF {
+            self.channels::<S, HALF>(simd, 0);
+        } else if S::F32_LANES == 16 {
+            self.channels::<S, BLOCK>(simd, 0);
+        } else {
+            self.channels::<S, HALF>(simd, 0);
+            self.channels::<S, HALF>(simd, HALF);
+        }
+    }
+}
+
 /// `out[c][p] = sum_k weights[k][c] * planes[offsets[k] + p]` for `p < length`, `c < channels`.
 ///
 /// `planes` reaches at least [`SLACK`] beyond the last position read; `out` has `BLOCK` rows of `pitch >= length + SLACK`.
@@ -47,6 +69,13 @@ impl Correlate<'_> {
             out[..V].copy_from_slice(sums);
         }
     }
+}
+
+impl ByChannels for Correlate<'_> {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.channels
+    }
 
     #[inline(always)]
     fn channels<S: Simd, const C: usize>(&mut self, simd: S, first: usize) {
@@ -69,14 +98,7 @@ impl WithSimd for Correlate<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        if self.channels <= HALF {
-            self.channels::<S, HALF>(simd, 0);
-        } else if S::F32_LANES == 16 {
-            self.channels::<S, BLOCK>(simd, 0);
-        } else {
-            self.channels::<S, HALF>(simd, 0);
-            self.channels::<S, HALF>(simd, HALF);
-        }
+        self.all(simd);
     }
 }
 
@@ -97,8 +119,12 @@ pub(super) struct Products<'a> {
     pub(super) out: &'a mut [[f32; BLOCK]],
 }
 
-impl Products<'_> {
-    /// `C` channels from `first` on.
+impl ByChannels for Products<'_> {
+    #[inline(always)]
+    fn count(&self) -> usize {
+        self.channels
+    }
+
     #[inline(always)]
     fn channels<S: Simd, const C: usize>(&mut self, simd: S, first: usize) {
         let lanes = S::F32_LANES;
@@ -139,13 +165,6 @@ impl WithSimd for Products<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
-        if self.channels <= HALF {
-            self.channels::<S, HALF>(simd, 0);
-        } else if S::F32_LANES == 16 {
-            self.channels::<S, BLOCK>(simd, 0);
-        } else {
-            self.channels::<S, HALF>(simd, 0);
-            self.channels::<S, HALF>(simd, HALF);
-        }
+        self.all(simd);
     }
 }

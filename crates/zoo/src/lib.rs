@@ -7,6 +7,7 @@
 
 pub mod architecture;
 mod digest;
+mod lanes;
 mod names;
 mod network;
 mod normalization;
@@ -19,6 +20,7 @@ mod vectorized;
 mod weights;
 
 pub use digest::sha256_hex;
+pub use lanes::{LANES, lane_product, lane_sum};
 pub use names::{near_matches, with_hint};
 pub use network::{
     BatchNorm2d, BatchStatistics, Block, ChannelSelect, Conv2d, FeatureTap, Layer, Linear, Network, NetworkBuilder,
@@ -29,5 +31,5 @@ pub use pass::{fold_batch_norms, fold_batch_norms_where, insert_before};
 pub use plugin::{ConfigError, Entry, Family, defaults_of, merge_defaults, parse};
 pub use rng::{Stream, stream};
 pub use teacher::{ArchitectureTable, TeacherCard, TeacherPlace, catalogue, find_teacher};
-pub use vectorized::{choose, lane_product, lane_sum, vectorized};
+pub use vectorized::{choose, vectorized};
 pub use weights::{NamedTensors, WeightError, load_weights, read_safetensors, read_tensors, write_safetensors};

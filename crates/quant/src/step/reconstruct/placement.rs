@@ -1,13 +1,10 @@
 //! Where values lie on the multiples of a learned step.
 
 use blindfold_zoo::ops::{Pointwise, pointwise, sloped};
-use blindfold_zoo::{choose, vectorized};
+use blindfold_zoo::{LANES, choose, vectorized};
 use burn::tensor::{Tensor, TensorData};
 
 use crate::affine::{FAST_LIMIT, round_small};
-
-/// Values whose slopes are summed side by side.
-const LANES: usize = 16;
 
 /// Fake quantization with a step `s` that has a gradient.
 ///

@@ -1,7 +1,7 @@
 //! Which values pass unquantized while a network is fitted.
 
 use blindfold_zoo::{choose, vectorized};
-use burn::tensor::{Bool, Device, Tensor, TensorData};
+use burn::tensor::{Bool, DType, Device, Tensor, TensorData};
 use rand::Rng;
 
 use crate::host::is_host;
@@ -34,30 +34,24 @@ impl<R: Rng> Dropout<R> {
 
     /// `kept`, with the values that are dropped taken from `instead`: plain tensors of one shape.
     pub(super) fn mix(&mut self, kept: Tensor<4>, instead: Tensor<4>) -> Tensor<4> {
+        const READ: &str = "its type is f32, and the host can read its own memory";
         let (shape, device) = (kept.dims(), kept.device());
-        if !is_host(&device) {
+        if !(is_host(&device) && kept.dtype() == DType::F32 && instead.dtype() == DType::F32) {
             let mask = self.mask(shape, &device);
             return kept.mask_where(mask, instead);
         }
         let mask = self.draw(shape.iter().product());
         let (mut data, other) = (kept.into_data(), instead.into_data());
-        match (data.as_mut_slice::<f32>(), other.as_slice::<f32>()) {
-            (Ok(values), Ok(other)) => {
-                vectorized(
-                    #[inline(always)]
-                    || {
-                        for ((value, &other), &dropped) in values.iter_mut().zip(other).zip(&mask) {
-                            *value = choose(dropped, other, *value);
-                        }
-                    },
-                );
-                Tensor::from_data(data, &device)
-            }
-            _ => {
-                let mask = Tensor::from_data(TensorData::new(mask, shape), &device);
-                Tensor::from_data(data, &device).mask_where(mask, Tensor::from_data(other, &device))
-            }
-        }
+        let (values, other) = (data.as_mut_slice::<f32>().expect(READ), other.as_slice::<f32>().expect(READ));
+        vectorized(
+            #[inline(always)]
+            || {
+                for ((value, &other), &dropped) in values.iter_mut().zip(other).zip(&mask) {
+                    *value = choose(dropped, other, *value);
+                }
+            },
+        );
+        Tensor::from_data(data, &device)
     }
 
     /// True for what is dropped.

@@ -6,36 +6,13 @@ mod common;
 use common::{Bench, repository, text};
 use serde_json::Value;
 
-const METHODS: [&str; 28] = [
-    "minmax",
-    "mse",
-    "percentile",
-    "kl",
-    "aciq",
-    "dfq",
-    "ocs",
-    "squant",
-    "ks-lloyd",
-    "ks-lloyd-activations",
-    "kmeans",
-    "apot",
-    "adaround",
-    "brecq",
-    "qdrop",
-    "pd-quant",
-    "genie-m",
-    "seq-mse",
-    "admm",
-    "lapq",
-    "df-mpc",
-    "rex",
-    "fp8",
-    "binary",
-    "ternary",
-    "dynamic",
-    "mixed-zeroq",
-    "mixed-ilp",
-];
+/// The methods of the study of all of them, but for `real`: that one is a source of images, and here every method gets each.
+fn methods() -> Vec<String> {
+    let path = repository().join("experiments/ptq-cifar10/study.toml");
+    let study: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();
+    let methods = study["study"]["methods"].as_array().unwrap().iter().map(|method| method.as_str().unwrap());
+    methods.filter(|method| *method != "real").map(str::to_owned).collect()
+}
 
 /// A short search for those that have one.
 const SHORT: &str = r#"
@@ -56,11 +33,11 @@ admm = { iterations = 4, batch = 4 }
 lapq = { points = 3, evaluations = 4, images = 4 }
 "#;
 
-/// The small experiment with all methods.
-fn bench() -> Bench {
+/// The small experiment with these methods.
+fn bench(all: &[String]) -> Bench {
     let bench = Bench::new();
     let configs = bench.folder.path().join("configs");
-    for method in METHODS {
+    for method in all {
         let name = format!("methods/{method}.toml");
         std::fs::copy(repository().join("configs").join(&name), configs.join(&name)).unwrap();
     }
@@ -68,14 +45,15 @@ fn bench() -> Bench {
     let head = small.split("[methods.zeroq.images]").next().unwrap();
     let methods = r#"methods = ["zeroq", "zeroq-kd", "brecq", "real"]"#;
     assert!(head.contains(methods));
-    let text = head.replace(methods, &format!("methods = {METHODS:?}")) + SHORT;
+    let text = head.replace(methods, &format!("methods = {all:?}")) + SHORT;
     std::fs::write(configs.join("small.toml"), text).unwrap();
     bench
 }
 
 #[test]
 fn every_method_runs_with_every_kind_of_images() {
-    let bench = bench();
+    let methods = methods();
+    let bench = bench(&methods);
     for (source, own) in [("noise", None), ("zeroq", Some("images.iterations=2")), ("real", None)] {
         let source_set = format!("images.source={source}");
         let mut arguments = vec!["exp", "small", "--out", source, "--set", &source_set, "--set", "images.count=8"];
@@ -86,7 +64,7 @@ fn every_method_runs_with_every_kind_of_images() {
         let runs = std::fs::read_dir(bench.folder.path().join(source).join("runs")).unwrap();
         let mut folders = runs.map(|entry| entry.unwrap().path());
         let experiment = folders.find(|path| path.file_name().unwrap().to_string_lossy().starts_with("small")).unwrap();
-        for method in METHODS {
+        for method in &methods {
             let summary = experiment.join(method).join("seed-1/summary.json");
             let summary =
                 std::fs::read_to_string(&summary).unwrap_or_else(|error| panic!("{source}, {method}: {error}"));

@@ -1,242 +1,26 @@
 //! What holds for every number format, on tensors that chance makes.
 
+mod case;
+mod chance;
+mod levels;
+mod promise;
+mod subject;
+
 use std::collections::BTreeSet;
 
-use blindfold_zoo::Entry;
 use burn::tensor::{Device, Tensor, TensorData};
-use proptest::strategy::{Just, Strategy};
-use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestCaseResult, TestRng, TestRunner};
-use proptest::{collection, prop_assert, prop_assert_eq, prop_oneof};
+use proptest::{prop_assert, prop_assert_eq};
 
-use super::{BUILTIN, NumberFormat};
+use case::{Case, GROUPS, SHAPE, VALUES, fit};
+use chance::{for_all, for_all_fits};
+use levels::{codes, levels};
+use promise::{PROMISES, TABLES};
+use subject::Subject;
+
+use super::BUILTIN;
 use crate::codec::Codec;
 use crate::error::QuantError;
 use crate::samples::{Samples, host_values};
-
-/// What a format promises beyond what all do, with one table.
-struct Promise {
-    name: &'static str,
-    /// Zero is a level of every group.
-    zero: bool,
-    /// Quantizing the negated tensor negates the result, but for values halfway between two levels.
-    symmetric: bool,
-    /// A group of one value, whatever it is, keeps it.
-    constant: bool,
-}
-
-const PROMISES: &[Promise] = &[
-    Promise { name: "uniform", zero: true, symmetric: true, constant: true },
-    Promise { name: "k-means", zero: false, symmetric: false, constant: true },
-    Promise { name: "lloyd-max", zero: false, symmetric: false, constant: true },
-    Promise { name: "ks", zero: false, symmetric: false, constant: true },
-    Promise { name: "pwlq", zero: true, symmetric: true, constant: true },
-    Promise { name: "power-of-two", zero: true, symmetric: true, constant: true },
-    Promise { name: "apot", zero: true, symmetric: true, constant: true },
-    Promise { name: "fp16", zero: true, symmetric: true, constant: false },
-    Promise { name: "bf16", zero: true, symmetric: true, constant: false },
-    Promise { name: "fp8", zero: true, symmetric: true, constant: true },
-    Promise { name: "fp4", zero: true, symmetric: true, constant: true },
-    Promise { name: "ternary", zero: true, symmetric: true, constant: true },
-    Promise { name: "binary", zero: false, symmetric: true, constant: true },
-    Promise { name: "residual", zero: true, symmetric: true, constant: true },
-];
-
-/// Tables other than the defaults, with what the formats promise then. `residual` is not among them: with searched or
-/// affine grids it loses the order of values.
-const TABLES: &[(&str, Promise)] = &[
-    ("scheme = \"affine\"", Promise { name: "uniform", zero: false, symmetric: false, constant: false }),
-    ("range = \"mse\"", Promise { name: "uniform", zero: true, symmetric: false, constant: false }),
-    (
-        "scheme = \"affine\"\nrange = \"mse\"\np = 2.4",
-        Promise { name: "uniform", zero: false, symmetric: false, constant: false },
-    ),
-    ("family = \"gaussian\"", Promise { name: "lloyd-max", zero: false, symmetric: false, constant: true }),
-    ("family = \"laplace\"", Promise { name: "lloyd-max", zero: false, symmetric: false, constant: true }),
-    ("clip = \"analytic\"", Promise { name: "ks", zero: false, symmetric: false, constant: true }),
-    ("clip = \"off\"\ndecide = \"layer\"", Promise { name: "ks", zero: false, symmetric: false, constant: true }),
-    ("refine = 5", Promise { name: "ks", zero: false, symmetric: false, constant: true }),
-    ("candidates = 5", Promise { name: "pwlq", zero: true, symmetric: false, constant: true }),
-    ("scale = \"max\"", Promise { name: "power-of-two", zero: true, symmetric: true, constant: true }),
-    ("scale = \"max\"", Promise { name: "apot", zero: true, symmetric: true, constant: true }),
-    ("normalize = true", Promise { name: "apot", zero: false, symmetric: false, constant: false }),
-    ("variant = \"e5m2\"", Promise { name: "fp8", zero: true, symmetric: true, constant: true }),
-    ("scale = \"mse\"", Promise { name: "fp8", zero: true, symmetric: true, constant: false }),
-    ("scale = \"mse\"", Promise { name: "fp4", zero: true, symmetric: true, constant: false }),
-    ("rule = \"twn\"", Promise { name: "ternary", zero: true, symmetric: true, constant: true }),
-    ("center = true", Promise { name: "binary", zero: false, symmetric: false, constant: false }),
-];
-
-/// Formats that are not in the table promise nothing more.
-fn promise(name: &str) -> &'static Promise {
-    const NONE: &Promise = &Promise { name: "", zero: false, symmetric: false, constant: false };
-    PROMISES.iter().find(|promise| promise.name == name).unwrap_or(NONE)
-}
-
-/// A format with one of its tables.
-struct Subject {
-    entry: &'static Entry<dyn NumberFormat>,
-    table: &'static str,
-    promise: &'static Promise,
-}
-
-impl Subject {
-    /// Every format with its defaults, and with the other tables.
-    fn all() -> Vec<Self> {
-        let defaults = BUILTIN.iter().map(|entry| Self { entry, table: "", promise: promise(entry.name) });
-        let others = TABLES.iter().map(|(table, promise)| {
-            let entry = BUILTIN.iter().find(|entry| entry.name == promise.name).unwrap();
-            Self { entry, table: *table, promise }
-        });
-        defaults.chain(others).collect()
-    }
-
-    fn build(&self) -> Box<dyn NumberFormat> {
-        (self.entry.build)(toml::from_str(self.table).unwrap()).unwrap()
-    }
-
-    fn what(&self) -> String {
-        format!("{} {:?}", self.entry.name, self.table)
-    }
-}
-
-const GROUPS: usize = 3;
-const SHAPE: [usize; 4] = [GROUPS, 4, 2, 3];
-const VALUES: usize = GROUPS * 4 * 2 * 3;
-
-/// A format fitted to a tensor in one width, per tensor or per channel.
-struct Case {
-    promise: &'static Promise,
-    format: Box<dyn NumberFormat>,
-    bits: u8,
-    axis: Option<usize>,
-    values: Vec<f32>,
-    codec: Codec,
-}
-
-impl Case {
-    fn new(subject: &Subject, values: Vec<f32>, width: u8, per_channel: bool) -> Self {
-        let format = subject.build();
-        let (first, last) = format.widths().into_inner();
-        let bits = first + width % (last - first + 1);
-        let axis = per_channel.then_some(0);
-        let codec = fit(format.as_ref(), &values, bits, axis);
-        Self { promise: subject.promise, format, bits, axis, values, codec }
-    }
-
-    fn groups(&self) -> usize {
-        if self.axis.is_some() { GROUPS } else { 1 }
-    }
-
-    /// For each group values around and within its range and the group's own, with their shape.
-    fn probes(&self) -> (Vec<f32>, [usize; 4]) {
-        const AROUND: i16 = 50;
-        let run = VALUES / self.groups();
-        let mut probes = Vec::new();
-        for own in self.values.chunks_exact(run) {
-            let extent = own.iter().fold(0.0f32, |extent, x| extent.max(x.abs()));
-            let extent = if extent > 0.0 { extent } else { 1.0 };
-            probes.extend((-AROUND..=AROUND).map(|place| 1.5 * extent * f32::from(place) / f32::from(AROUND)));
-            probes.extend_from_slice(own);
-        }
-        let length = probes.len() / self.groups();
-        (probes, [self.groups(), length, 1, 1])
-    }
-
-    /// The probes of each group with what the codec makes of them, ascending.
-    fn pairs(&self) -> Vec<Vec<(f32, f32)>> {
-        let (probes, shape) = self.probes();
-        let output = self.codec.fake_quantize_values(&probes, shape).unwrap();
-        let pairs: Vec<(f32, f32)> = probes.into_iter().zip(output).collect();
-        let sorted = |group: &[(f32, f32)]| {
-            let mut group = group.to_vec();
-            group.sort_by(|a, b| a.0.total_cmp(&b.0));
-            group
-        };
-        pairs.chunks_exact(shape[1]).map(sorted).collect()
-    }
-
-    /// What the rounding of `f32` may add to a result: nothing, but in a sum.
-    fn slack(&self, group: &[(f32, f32)]) -> f32 {
-        match self.codec {
-            Codec::Sum(_) => 1e-6 * group.iter().fold(0.0f32, |largest, (_, y)| largest.max(y.abs())),
-            _ => 0.0,
-        }
-    }
-}
-
-fn fit(format: &dyn NumberFormat, values: &[f32], bits: u8, axis: Option<usize>) -> Codec {
-    let groups = if axis.is_some() { GROUPS } else { 1 };
-    format.fit(&Samples::new(values.to_vec(), groups).unwrap(), bits, axis).unwrap()
-}
-
-/// All levels of a group, ascending; none for 16-bit floating point, whose error its own file bounds.
-fn levels(codec: &Codec, group: usize) -> Option<Vec<f32>> {
-    let mut levels: Vec<f32> = match codec {
-        Codec::Uniform(grid) => {
-            let map = grid.map(group);
-            (map.low as i32..=map.high as i32).map(|code| map.value(code as f32)).collect()
-        }
-        Codec::Codebook(book) => book.table(group).to_vec(),
-        Codec::Half(_) => return None,
-        Codec::Sum(terms) => {
-            let mut sums = vec![0.0f32];
-            for term in terms {
-                let parts = levels(term, group)?;
-                sums = sums.iter().flat_map(|sum| parts.iter().map(move |part| sum + part)).collect();
-            }
-            sums
-        }
-    };
-    levels.sort_by(f32::total_cmp);
-    Some(levels)
-}
-
-/// Smallest and largest code of a group.
-fn codes(codec: &Codec, group: usize) -> (i32, i32) {
-    match codec {
-        Codec::Uniform(grid) => (grid.map(group).low as i32, grid.map(group).high as i32),
-        Codec::Codebook(book) => (0, book.table(group).len() as i32 - 1),
-        Codec::Half(_) => (0, i32::from(u16::MAX)),
-        Codec::Sum(_) => unreachable!("the codes of a sum are looked at term by term"),
-    }
-}
-
-/// Tensors of plain, heavy-tailed, round and zero values, of magnitudes from 1e-3 to 1e3.
-fn tensors() -> impl Strategy<Value = Vec<f32>> {
-    let value = prop_oneof![
-        4 => -1.0f32..1.0,
-        2 => (-1.0f32..1.0).prop_map(|x| 30.0 * x.powi(5)),
-        1 => (-8i8..=8).prop_map(|x| f32::from(x) / 4.0),
-        1 => Just(0.0f32),
-    ];
-    (collection::vec(value, VALUES), -3i32..=3)
-        .prop_map(|(values, exponent)| values.into_iter().map(|x| x * 10f32.powi(exponent)).collect::<Vec<f32>>())
-}
-
-/// Runs a check over all formats and their tables; the same cases every time.
-fn for_all<S: Strategy>(strategy: S, check: impl Fn(&Subject, S::Value) -> TestCaseResult) {
-    for subject in Subject::all() {
-        let config = Config { cases: 48, failure_persistence: None, ..Config::default() };
-        let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-        if let Err(error) = runner.run(&strategy, |input| check(&subject, input)) {
-            panic!("{}: {error}", subject.what());
-        }
-    }
-}
-
-fn for_all_fits(check: impl Fn(&Case) -> TestCaseResult) {
-    let strategy = (tensors(), 0u8..=255, proptest::bool::ANY);
-    for_all(strategy, |subject, (values, width, per_channel)| {
-        let case = Case::new(subject, values, width, per_channel);
-        let place = |error| match error {
-            TestCaseError::Fail(reason) => {
-                TestCaseError::fail(format!("{} bits, axis {:?}: {reason}", case.bits, case.axis))
-            }
-            other => other,
-        };
-        check(&case).map_err(place)
-    });
-}
 
 fn bits_of(values: &[f32]) -> Vec<u32> {
     values.iter().map(|value| value.to_bits()).collect()

@@ -1,192 +1,20 @@
 //! Whole reconstructions of small networks.
 
-use std::ops::RangeInclusive;
+mod case;
+mod recorded;
+mod ternary;
 
-use blindfold_zoo::{Entry, Network, NoTap};
-use burn::tensor::Tensor;
+use case::Case;
+use recorded::Recorded;
 
-use super::flow::Flow;
-use super::units::units;
 use super::*;
 use crate::architectures::{build, mobile};
-use crate::codec::{Codebook, Codec};
+use crate::codec::Codec;
 use crate::error::QuantError;
-use crate::families::Families;
-use crate::format::NumberFormat;
-use crate::network::{Calibrator, QuantizedNetwork, QuantizedState};
-use crate::plan::{Plan, PluginChoice, Protocol, QuantConfig};
-use crate::precision::Precision;
-use crate::samples::{Samples, host_values};
-use crate::step::{FitProgress, FitRequest, FittingStep, Stage};
-use crate::testing::{images, small};
+use crate::plan::{PluginChoice, Protocol, QuantConfig};
+use crate::step::{FittingStep, Stage};
 
 const PROTOCOLS: [Protocol; 2] = [Protocol::Gdfq, Protocol::Brecq];
-
-/// A network, its quantized student before calibration, and images.
-struct Case {
-    teacher: Network,
-    student: QuantizedNetwork,
-    images: Tensor<4>,
-}
-
-impl Case {
-    fn new(protocol: Protocol, bits: u8, change: impl Fn(&mut QuantConfig)) -> Self {
-        Self::of(small(11), 24, protocol, bits, change)
-    }
-
-    fn of(network: Network, count: usize, protocol: Protocol, bits: u8, change: impl Fn(&mut QuantConfig)) -> Self {
-        let images = images(&network, count, 5);
-        let bits = Precision::Int(bits);
-        let mut config =
-            QuantConfig { protocol, weight_bits: bits, activation_bits: Precision::Int(4), ..Default::default() };
-        change(&mut config);
-        let mut families = Families::builtin();
-        families.formats = families.formats.with(TERNARY).unwrap();
-        let plan = Plan::new(&config, &network, &families).unwrap();
-        let teacher = plan.prepare(network.clone()).unwrap();
-        Self { teacher, student: QuantizedNetwork::with_weights(network, plan).unwrap(), images }
-    }
-
-    fn calibrated(&self, student: QuantizedNetwork) -> QuantizedNetwork {
-        let mut calibrator = Calibrator::of(student).unwrap();
-        calibrator.observe(self.images.clone()).unwrap();
-        calibrator.finish().unwrap()
-    }
-
-    /// The student as a step of that stage gets it.
-    fn at(&self, stage: Stage) -> QuantizedNetwork {
-        match stage {
-            Stage::Weights => self.student.clone(),
-            Stage::Network => self.calibrated(self.student.clone()),
-        }
-    }
-
-    fn fit(
-        &self,
-        step: &dyn FittingStep,
-        student: QuantizedNetwork,
-        progress: &mut Recorded,
-    ) -> Result<QuantizedNetwork, QuantError> {
-        step.fit(FitRequest { teacher: &self.teacher, images: &self.images, seed: 7, progress }, student)
-    }
-
-    fn logit_error(&self, student: &QuantizedNetwork) -> f64 {
-        let host = |logits: Tensor<2>| logits.inner().into_data().try_to_vec::<f32>().unwrap();
-        let (found, wanted) =
-            (host(student.forward(self.images.clone())), host(self.teacher.forward(self.images.clone())));
-        found.iter().zip(&wanted).map(|(a, b)| f64::from(a - b).powi(2)).sum::<f64>() / wanted.len() as f64
-    }
-
-    /// Each unit's name and error in a fitted network, on what that network passes to it, and the error there of the
-    /// network in which that unit alone is as it came: from the networks, and not from what was told.
-    fn errors_of_units(
-        &self,
-        came: &QuantizedNetwork,
-        fitted: &QuantizedNetwork,
-        by: Stretch,
-    ) -> Vec<(String, f64, f64)> {
-        let (teacher, images) = (&self.teacher, self.images.clone().inner());
-        let layers = came.weight_tensors().unwrap();
-        let mut float = Flow::new(teacher, &images, &mut NoTap);
-        let mut quantized = Flow::new(&fitted.network, &images, &mut fitted.tap());
-        let mut errors = Vec::new();
-        for unit in units(teacher, by) {
-            let inputs = quantized.at(&teacher.reads_of(unit.nodes.clone()));
-            let target = host_values(float.advance(teacher, &unit, &mut NoTap));
-            let mut back = fitted.clone();
-            for node in &teacher.nodes()[unit.nodes.clone()] {
-                if let Some(layer) = layers.iter().find(|layer| layer.name == node.name) {
-                    back = back.with_layer_weight(&node.name, layer.values.clone(), layer.codec.clone()).unwrap();
-                }
-                if let Some(codec) = came.activations.get(&node.name) {
-                    back.activations.insert(node.name.clone(), codec.clone());
-                }
-            }
-            let error = |student: &QuantizedNetwork| {
-                let output = student.network.run_stretch(unit.nodes.clone(), inputs.clone(), &mut student.tap());
-                let squares = host_values(output).into_iter().zip(&target).map(|(a, b)| f64::from(a - b).powi(2));
-                squares.sum::<f64>() / target.len() as f64
-            };
-            errors.push((unit.name.clone(), error(fitted), error(&back)));
-            quantized.advance(&fitted.network, &unit, &mut fitted.tap());
-        }
-        errors
-    }
-
-    /// That no unit of the fitted network errs more than as it came, and that the errors told are those.
-    fn check_units(&self, name: &str, came: &QuantizedNetwork, fitted: &QuantizedNetwork, told: &Recorded) {
-        let by = if ["adaround", "admm"].contains(&name) { Stretch::Layer } else { Stretch::Block };
-        let errors = self.errors_of_units(came, fitted, by);
-        let (before, hard) = (told.errors("before"), told.errors("hard"));
-        assert_eq!((before.len(), hard.len()), (errors.len(), errors.len()), "{name}");
-        for ((unit, found, nearest), (before, hard)) in errors.into_iter().zip(before.into_iter().zip(hard)) {
-            // The errors told are sums in f32.
-            let close = |a: f64, b: f64| (a - b).abs() <= 1e-3 * b;
-            assert!(found <= nearest * (1.0 + 1e-4), "{name}, {unit}: {found}, and {nearest} as it came");
-            assert!(close(found, hard), "{name}, {unit}: {found}, told {hard}");
-            assert!(close(nearest, before), "{name}, {unit}: {nearest} as it came, told {before}");
-        }
-    }
-}
-
-/// Keeps all that a step says.
-#[derive(Default)]
-struct Recorded {
-    values: Vec<Vec<(String, f64)>>,
-    states: Vec<QuantizedState>,
-    begin: Option<(usize, QuantizedState)>,
-    stop_after: Option<usize>,
-}
-
-impl Recorded {
-    fn errors(&self, what: &str) -> Vec<f64> {
-        let ending = format!("/{what}");
-        self.values.iter().flatten().filter(|(name, _)| name.ends_with(&ending)).map(|(_, value)| *value).collect()
-    }
-}
-
-impl FitProgress for Recorded {
-    fn unit(&mut self, _done: usize, _total: usize, values: &[(String, f64)]) {
-        self.values.push(values.to_vec());
-    }
-
-    fn cancelled(&self) -> bool {
-        self.stop_after.is_some_and(|units| self.values.len() >= units)
-    }
-
-    fn checkpoint(&mut self, done: usize, student: &QuantizedNetwork) -> Result<(), QuantError> {
-        self.states.push(student.state());
-        assert_eq!(self.states.len() + self.begin.as_ref().map_or(0, |(done, _)| *done), done);
-        Ok(())
-    }
-
-    fn resume(&mut self) -> Option<(usize, QuantizedState)> {
-        self.begin.clone()
-    }
-}
-
-#[derive(Debug)]
-struct Ternary;
-
-impl NumberFormat for Ternary {
-    fn widths(&self) -> RangeInclusive<u8> {
-        2..=2
-    }
-
-    fn fit(&self, samples: &Samples, bits: u8, axis: Option<usize>) -> Result<Codec, QuantError> {
-        let mean = |values: &[f32]| values.iter().map(|value| value.abs()).sum::<f32>() / values.len() as f32;
-        let levels = samples.iter().map(|values| vec![-1.4 * mean(values), 0.0, 1.4 * mean(values)]).collect();
-        Ok(Codebook::new(levels, bits, axis)?.into())
-    }
-}
-
-const TERNARY: Entry<dyn NumberFormat> = Entry {
-    name: "test-ternary",
-    summary: "",
-    source: "",
-    defaults: toml::Table::new,
-    build: |_| Ok(Box::new(Ternary)),
-};
 
 fn ternary(config: &mut QuantConfig) {
     config.weight.format = Some(PluginChoice::named("test-ternary"));

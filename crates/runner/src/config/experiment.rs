@@ -7,10 +7,13 @@ use blindfold_zoo::{near_matches, with_hint};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::files::{names, read_table, take_table};
 use super::folder_name::check_plain;
 use super::merge::{merge, set_key};
+use super::method::{method_path, read_method_table, with_budget};
 use super::once::check_once;
-use super::run_config::{MethodTable, RunConfig};
+use super::run_config::RunConfig;
+use super::source::{change_source, is_source, source_of};
 use crate::Usage;
 use crate::project::Project;
 use crate::record::Published;
@@ -266,37 +269,6 @@ impl Experiment {
     }
 }
 
-/// A method's table for one of its two budgets: `[budget]` holds `short`, what share of the paper's the file's own sizes
-/// are, and `[budget.full]`, the keys with which it is the paper's.
-fn with_budget(mut method: Table, path: &Path, full: bool) -> Result<Table> {
-    let wrong = |what: String| Usage(format!("{}: [budget]: {what}", path.display()));
-    let mut budget = take_table(&mut method, "budget").map_err(|error| wrong(error.to_string()))?;
-    let short = match budget.remove("short") {
-        None if budget.is_empty() => None,
-        Some(Value::String(share)) => Some(format!("short: {share}")),
-        _ => {
-            return Err(
-                wrong("`short` is missing: say what share of the paper's budget the file has".to_owned()).into()
-            );
-        }
-    };
-    let sizes = take_table(&mut budget, "full").map_err(|error| wrong(error.to_string()))?;
-    if let Some(stranger) = budget.keys().next() {
-        return Err(wrong(format!("`{stranger}` is no key of it: write `short` and [budget.full]")).into());
-    }
-    let which = match (full, short) {
-        (true, Some(_)) => {
-            merge(&mut method, sizes);
-            Some("full".to_owned())
-        }
-        (_, short) => short,
-    };
-    if let (Some(which), Some(Value::Table(head))) = (which, method.get_mut("method")) {
-        head.insert("budget".to_owned(), Value::String(which));
-    }
-    Ok(method)
-}
-
 /// Whether the keys of a table by methods are methods of the experiment.
 fn check_named<'a>(table: &str, mut keys: impl Iterator<Item = &'a String>, methods: &[String]) -> Result<(), Usage> {
     let Some(stranger) = keys.find(|method| !methods.contains(method)) else { return Ok(()) };
@@ -314,102 +286,12 @@ fn trains(table: &Table) -> bool {
     table.contains_key("distill")
 }
 
-fn source_of(table: &Table) -> Option<String> {
-    table.get("images")?.get("source")?.as_str().map(str::to_owned)
-}
-
-fn is_source(assignment: &str) -> bool {
-    assignment.split_once('=').is_some_and(|(key, _)| key.trim() == "images.source")
-}
-
-/// Another source of images, without the keys of the one before but for their number, which all have. What else is set
-/// comes after, in any order, so that `[fast]` and the other assignments are about the new source.
-fn change_source(table: &mut Table, assignment: &str) -> Result<()> {
-    let before = source_of(table);
-    set_key(table, assignment)?;
-    let after = source_of(table);
-    if after != before
-        && let Some(Value::Table(images)) = table.get_mut("images")
-    {
-        images.retain(|key, _| key == "count" || key == "source");
-    }
-    Ok(())
-}
-
-fn take_table(table: &mut Table, key: &str) -> Result<Table> {
-    match table.remove(key) {
-        None => Ok(Table::new()),
-        Some(Value::Table(inner)) => Ok(inner),
-        Some(other) => Err(Usage(format!("`{key}` is {}, not a table: write [{key}]", other.type_str())).into()),
-    }
-}
-
-pub(crate) fn read_table(path: &Path) -> Result<Table> {
-    let text = std::fs::read_to_string(path).map_err(|error| Usage(format!("{}: {error}", path.display())))?;
-    text.parse::<Table>().map_err(|error| Usage(format!("{}: {}", path.display(), error.to_string().trim())).into())
-}
-
-fn names(folder: &Path) -> Result<Vec<String>> {
-    let mut names: Vec<String> = std::fs::read_dir(folder)
-        .with_context(|| format!("cannot list {}", folder.display()))?
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|path| path.is_file() && path.extension().is_some_and(|ending| ending == "toml"))
-        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
-        .collect();
-    names.sort();
-    Ok(names)
-}
-
-fn method_path(project: &Project, method: &str) -> PathBuf {
-    project.configs().join("methods").join(format!("{method}.toml"))
-}
-
-/// The tables that a method file sets.
-///
-/// # Errors
-/// An unknown method with near matches, and what is wrong with its file.
-pub fn read_method_table(project: &Project, method: &str) -> Result<Table> {
-    let path = method_path(project, method);
-    if !path.is_file() {
-        let known = method_names(project)?;
-        let near = near_matches(method, known.iter().map(String::as_str));
-        let hint = near.first().map(|best| format!(" (did you mean `{best}`?)")).unwrap_or_default();
-        let message = format!(
-            "there is no method `{method}`{hint}: {} is not a file; there are: {}",
-            path.display(),
-            known.join(", ")
-        );
-        return Err(Usage(message).into());
-    }
-    read_table(&path)
-}
-
-/// What a method file says of the method.
-///
-/// # Errors
-/// As [`read_method_table`].
-pub fn read_method(project: &Project, method: &str) -> Result<MethodTable> {
-    let table = read_method_table(project, method)?;
-    let own = table.get("method").cloned().unwrap_or(Value::Table(Table::new()));
-    own.try_into().map_err(|error: toml::de::Error| {
-        Usage(format!("configs/methods/{method}.toml: [method]: {}", error.to_string().trim())).into()
-    })
-}
-
 /// The names of all experiment files.
 ///
 /// # Errors
 /// When the folder cannot be listed.
 pub fn experiment_names(project: &Project) -> Result<Vec<String>> {
     names(&project.configs())
-}
-
-/// The names of all method files.
-///
-/// # Errors
-/// When the folder cannot be listed.
-pub fn method_names(project: &Project) -> Result<Vec<String>> {
-    names(&project.configs().join("methods"))
 }
 
 #[cfg(test)]

@@ -11,10 +11,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::sync::LazyLock;
-use std::thread::sleep;
-use std::time::Duration;
 
-use common::{Bench, study, text};
+use common::{Bench, study, text, until};
 
 /// The small study with what it asks of a cluster.
 static STUDY: LazyLock<String> = LazyLock::new(|| {
@@ -314,15 +312,4 @@ fn what_keeps_a_study_from_slurm_is_said_with_exit_code_2() {
         fs::write(file, format!("{study}[study.slurm]\n{key}\n")).unwrap();
         says(cluster.study(&["--dry-run"]), &["study.toml", words]);
     }
-}
-
-/// Waits for something that is sure to come, and fails if it does not.
-fn until(what: &str, mut there: impl FnMut() -> bool) {
-    for _ in 0..6000 {
-        if there() {
-            return;
-        }
-        sleep(Duration::from_millis(10));
-    }
-    panic!("{what} did not come");
 }

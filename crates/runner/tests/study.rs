@@ -11,58 +11,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use blindfold::record::{Claims, Taken, write_atomic};
-use common::study::{STUDY, bench};
-use common::{Bench, text};
-
-fn ledger(bench: &Bench) -> PathBuf {
-    bench.folder.path().join("experiments/small/results.jsonl")
-}
-
-/// The ledger's rows by hash, without what differs from run to run: time. No hash stands twice.
-fn rows(bench: &Bench) -> BTreeMap<String, serde_json::Value> {
-    let mut rows = BTreeMap::new();
-    for line in fs::read_to_string(ledger(bench)).unwrap_or_default().lines() {
-        let Ok(mut row) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-        row["summary"]["wall_seconds"] = serde_json::Value::Null;
-        let twice = rows.insert(row["config_sha256"].as_str().unwrap().to_owned(), row);
-        assert!(twice.is_none(), "{twice:?}");
-    }
-    rows
-}
-
-/// Runs the study to its end, takes its rows, and puts the ledger away.
-fn rows_of(bench: &Bench, arguments: &[&str]) -> BTreeMap<String, serde_json::Value> {
-    let (code, _, stderr) = text(&bench.run(&[&["study", "small"][..], arguments].concat()));
-    assert_eq!(code, Some(0), "{stderr}");
-    let rows = rows(bench);
-    fs::remove_file(ledger(bench)).unwrap();
-    rows
-}
-
-fn start(bench: &Bench, arguments: &[&str]) -> Child {
-    let mut command = bench.command(&[&["study", "small"][..], arguments].concat());
-    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-}
-
-/// Waits for something that is sure to come, and fails if it does not.
-fn until(what: &str, mut there: impl FnMut() -> bool) {
-    for _ in 0..6000 {
-        if there() {
-            return;
-        }
-        sleep(Duration::from_millis(10));
-    }
-    panic!("{what} did not come");
-}
-
-fn statuses(bench: &Bench, results: &str) -> Vec<String> {
-    let runs = bench.folder.path().join(results).join("runs/small-gdfq-w4a4");
-    let folders = ["zeroq", "zeroq-kd"].iter().flat_map(|method| [1, 2].map(|seed| format!("{method}/seed-{seed}")));
-    let read = |folder: String| fs::read_to_string(runs.join(folder).join("run.json")).ok();
-    let status =
-        |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap()["status"].as_str().unwrap().to_owned();
-    folders.filter_map(read).map(status).collect()
-}
+use common::study::{STUDY, bench, ledger, rows, rows_of, start, statuses};
+use common::{text, until};
 
 #[test]
 fn a_study_killed_at_five_points_ends_with_the_rows_of_an_undisturbed_one() {

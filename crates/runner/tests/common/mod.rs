@@ -6,6 +6,8 @@ pub mod study;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::thread::sleep;
+use std::time::Duration;
 
 use blindfold_zoo::{Family, architecture, write_safetensors};
 use burn::tensor::Device;
@@ -112,4 +114,15 @@ impl Bench {
 pub fn text(output: &Output) -> (Option<i32>, String, String) {
     let read = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (output.status.code(), read(&output.stdout), read(&output.stderr))
+}
+
+/// Waits for something that is sure to come, and fails if it does not.
+pub fn until(what: &str, mut there: impl FnMut() -> bool) {
+    for _ in 0..6000 {
+        if there() {
+            return;
+        }
+        sleep(Duration::from_millis(10));
+    }
+    panic!("{what} did not come");
 }

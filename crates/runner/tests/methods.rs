@@ -6,7 +6,8 @@ mod common;
 use common::{Bench, repository, text};
 use serde_json::Value;
 
-/// The methods of the study of all of them, but for `real`: that one is a source of images, and here every method gets each.
+/// The methods of the study of all of them, but for `real`: that is a source of images, of which every method gets each
+/// here.
 fn methods() -> Vec<String> {
     let path = repository().join("experiments/ptq-cifar10/study.toml");
     let study: toml::Table = std::fs::read_to_string(path).unwrap().parse().unwrap();

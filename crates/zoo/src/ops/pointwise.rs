@@ -17,8 +17,8 @@ pub trait Pointwise: Debug + Send + Sync + 'static {
 /// way back is `x` itself. Runs do not depend on the number of threads, so neither does `dL/ds`.
 ///
 /// # Errors
-/// Gives `f` back for an `x` that is no `f32` tensor of the flex device, and for an `s` of another shape: there a caller
-/// has Burn's operations.
+/// Gives `f` back for an `x` that is no `f32` tensor of the flex device, and for an `s` of another shape: there a
+/// caller has Burn's operations.
 ///
 /// # Shapes
 /// - x and output: the same; s: `[1, 1, 1, 1]`

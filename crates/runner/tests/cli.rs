@@ -351,6 +351,26 @@ fn keys_of_the_training_are_not_set_for_methods_without_one() {
 }
 
 #[test]
+fn the_full_budget_goes_over_what_an_experiment_sets_for_the_method() {
+    let bench = Bench::new();
+    let file = bench.folder.path().join("configs/small.toml");
+    let small = std::fs::read_to_string(&file).unwrap();
+    let images = |arguments: &[&str]| -> Vec<i64> {
+        let arguments = [&["config", "small", "--method", "zeroq-kd"], arguments].concat();
+        let (code, stdout, stderr) = text(&bench.run(&arguments));
+        assert_eq!(code, Some(0), "{stderr}");
+        let table: toml::Table = stdout.parse().unwrap();
+        ["count", "iterations"].iter().map(|key| table["images"][*key].as_integer().unwrap()).collect()
+    };
+    let (short, full) = (images(&[]), images(&["--full"]));
+    assert!(full[0] > short[0] && full[1] > short[1], "{short:?} {full:?}");
+    std::fs::write(&file, small + "\n[methods.zeroq-kd.budget.full.images]\ncount = 9\n").unwrap();
+    assert_eq!(images(&[]), short);
+    assert_eq!(images(&["--full"]), [9, full[1]]);
+    assert_eq!(images(&["--full", "--set", "images.count=11"]), [11, full[1]]);
+}
+
+#[test]
 fn what_is_wrong_with_a_method_beside_an_experiment_is_said_of_its_own_file() {
     let bench = Bench::new();
     let elsewhere = bench.folder.path().join("elsewhere");

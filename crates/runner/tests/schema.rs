@@ -227,6 +227,7 @@ fn wrong_names_and_forms_are_refused_and_right_ones_are_not() {
         "study.seeds_of = { minmax = 1 }",
         "fast.images.zerog = { count = 1 }",
         "budget.ful = {}",
+        "methods.zeroq.budget.ful = {}",
     ] {
         let table: Table = text.parse().unwrap();
         assert!(!faults(table).is_empty(), "{text} is taken");
@@ -238,6 +239,7 @@ fn wrong_names_and_forms_are_refused_and_right_ones_are_not() {
         "quant.weight.range = 'percentile'",
         "quant.weight.range = { kind = 'percentile', percentile = 99 }",
         "methods.zeroq.images.iterations = 8",
+        "methods.zeroq.budget.full.images.count = 8",
         "images = { source = 'hast', prior = [{ kind = 'smoothness', weight = 0.5, kernel = 5 }] }",
         "distill.optimizer = { kind = 'adam', betas = [0.9, 0.99] }",
         "allocate.budget = { size_bits_per_weight = 4 }",

@@ -173,8 +173,8 @@ impl Experiment {
             .unwrap_or("")
     }
 
-    /// The configuration of one run: experiment < method file < its `[budget.full]` where asked for < `[methods.<name>]` <
-    /// `[fast]` < `--set` < seed.
+    /// The configuration of one run: experiment < method file < `[methods.<name>]` < `[budget.full]` of the two where asked
+    /// for < `[fast]` < `--set` < seed.
     ///
     /// # Errors
     /// An unknown method with near matches; unknown or wrong keys.
@@ -233,11 +233,11 @@ impl Experiment {
     fn table_of(&self, project: &Project, method: &str, full: bool) -> Result<Table> {
         let mut table = self.common.clone();
         if !self.resolved {
-            let (path, own) = self.method_file(project, method)?;
-            merge(&mut table, with_budget(own, &path, full)?);
-            if let Some(Value::Table(own)) = self.per_method.get(method) {
-                merge(&mut table, own.clone());
+            let (path, mut own) = self.method_file(project, method)?;
+            if let Some(Value::Table(exceptions)) = self.per_method.get(method) {
+                merge(&mut own, exceptions.clone());
             }
+            merge(&mut table, with_budget(own, &path, full)?);
         }
         Ok(table)
     }

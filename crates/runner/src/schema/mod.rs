@@ -60,6 +60,9 @@ pub fn schema(registry: &Registry) -> Json {
         }
     }
     definitions.insert("tables".to_owned(), closed(properties.clone()));
+    let mut of_method = properties.clone();
+    of_method.insert("budget".to_owned(), budget());
+    definitions.insert("method-tables".to_owned(), closed(of_method));
     definitions.insert("fast".to_owned(), fast(properties.clone(), sources, steps));
     properties.extend(file_tables());
     properties.insert("study".to_owned(), study(&families));
@@ -109,15 +112,19 @@ fn file_tables() -> [(String, Json); 4] {
         "required": ["drop", "source"],
         "additionalProperties": false,
     });
-    let budget = json!({ "short": { "type": "string" }, "full": reference("tables") });
-    let budget = json!({ "type": "object", "properties": budget, "additionalProperties": false });
     [
         ("fast", reference("fast")),
-        ("methods", json!({ "type": "object", "additionalProperties": reference("tables") })),
+        ("methods", json!({ "type": "object", "additionalProperties": reference("method-tables") })),
         ("published", json!({ "type": "object", "additionalProperties": published })),
-        ("budget", budget),
+        ("budget", budget()),
     ]
     .map(|(key, shape)| (key.to_owned(), shape))
+}
+
+/// The `[budget]` table of a method.
+fn budget() -> Json {
+    let properties = json!({ "short": { "type": "string" }, "full": reference("tables") });
+    json!({ "type": "object", "properties": properties, "additionalProperties": false })
 }
 
 /// The `[study]` table of a study file.

@@ -1,6 +1,6 @@
 """Opens a run folder as TensorBoard does and holds its events against metrics.jsonl and samples/.
 
-    python check_tensorboard.py RUN_FOLDER [--plot OUT.png [--tags 'loss/*' eval/top1 ...]]
+    python check_tensorboard.py RUN_FOLDER [--plot OUT.png [--tags 'loss/*' student/top1 ...]]
 
 Every metric of metrics.jsonl must stand in the events under its tag, as often, at the same steps, in the same order and
 with the same number rounded to f32; nothing else may stand there; every picture samples/<name>-<step>.png must be an

@@ -10,7 +10,7 @@ use crate::codec::Codec;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ste {
-    /// All of it, also for values outside the range: `dx^/dx = 1` (the GDFQ family; methods.md 0.6).
+    /// All of it, also for values outside the range: `dx^/dx = 1` (ZeroQ and the GDFQ family, in their code).
     #[default]
     PassThrough,
     /// That of the values whose code is not clamped: `dx^/dx = 1` inside, `0` outside.

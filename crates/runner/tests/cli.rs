@@ -34,6 +34,7 @@ fn wrong_input_ends_with_2_and_says_what_to_do() {
         (vec!["exp", "shapes10-w4a8", "--seeds", "3..1"], "both ends included"),
         (vec!["exp", "shapes10-w4a8", "--device", "cuda"], "there is no device `cuda`"),
         (vec!["describe", "loss", "kll"], "did you mean `kl`"),
+        (vec!["list", "losses", "--markdown"], "write `list methods --markdown`"),
         (vec!["teacher", "verify", "resnet20-cifar11"], "did you mean `resnet20-cifar10"),
         (vec!["data", "verify", "cifar10"], "blindfold data fetch cifar10"),
         (vec!["exp", "cifar10-w8a8"], "blindfold teacher fetch resnet20-cifar10"),

@@ -53,7 +53,8 @@ impl Default for ActivationKlConfig {
 /// `>= 0`; 0 iff all means and variances coincide. Unit: nats.
 ///
 /// # Source
-/// Haroush et al., The knowledge within, CVPR 2020, the divergence between Gaussian fits of a layer's statistics \[mem\].
+/// Haroush et al., The knowledge within, CVPR 2020, the divergence between Gaussian fits of a layer's statistics
+/// (recalled, not read).
 ///
 /// # Differences from the source
 /// The source matches the statistics of synthetic images to a teacher's batch norms; here the student's activations are matched to
@@ -119,7 +120,7 @@ impl Loss for ActivationKl {
 pub const ENTRY: Entry<dyn Loss> = Entry {
     name: "activation-kl",
     summary: "divergence between Gaussians fitted to each channel's activations at named nodes",
-    source: "Haroush et al.: The knowledge within, CVPR 2020 [mem]",
+    source: "Haroush et al.: The knowledge within, CVPR 2020 (recalled, not read)",
     defaults: defaults_of::<ActivationKlConfig>,
     build: |table| Ok(Box::new(ActivationKl::new(parse(table)?)?)),
 };

@@ -76,7 +76,7 @@ impl Default for EntropyConfig {
 ///
 /// # Source
 /// Choi et al., Data-free network quantization with adversarial knowledge distillation, CVPR workshops 2020 (instance and batch
-/// entropy) \[mem\]; `difference`: Qian et al., AdaSG, AAAI 2023 (disagreement).
+/// entropy; recalled, not read); `difference`: Qian et al., AdaSG, AAAI 2023 (disagreement).
 ///
 /// # Differences from the source
 /// The sources shape the images of a generator with it; here it shapes the student.

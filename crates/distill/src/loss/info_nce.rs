@@ -44,7 +44,7 @@ impl Default for InfoNceConfig {
 ///
 /// # Source
 /// van den Oord, Li and Vinyals, Representation learning with contrastive predictive coding, 2018, eq. 4; between teacher and student:
-/// Tian, Krishnan and Isola, Contrastive representation distillation, ICLR 2020, with the temperature 0.07 \[mem\].
+/// Tian, Krishnan and Isola, Contrastive representation distillation, ICLR 2020, with the temperature 0.07 (recalled).
 ///
 /// # Differences from the source
 /// Cosines of pooled outputs instead of a learned projection, and the batch's images instead of a memory of negatives. Features of

@@ -69,7 +69,7 @@ impl Default for MaskedPatchConfig {
 /// # Source
 /// The task: He et al., Masked autoencoders are scalable vision learners, CVPR 2022, section 3 (patches drawn without
 /// replacement, share 0.75); a teacher's features of the whole image as target: Baevski et al., data2vec, ICML 2022
-/// \[mem\].
+/// (recalled, not read).
 ///
 /// # Differences from the source
 /// The form is this project's. MAE leaves the masked patches out of a transformer's input and has a decoder paint their

@@ -37,7 +37,8 @@ impl Default for MutualInformationConfig {
 ///
 /// # Source
 /// Krause, Perona and Gomes, Discriminative clustering by regularized information maximization, NIPS 2010; on synthetic
-/// images the two terms are those of Chen et al., DAFL, ICCV 2019 \[mem\], and Choi et al., CVPR workshops 2020 \[mem\].
+/// images the two terms are those of Chen et al., DAFL, ICCV 2019, and Choi et al., CVPR workshops 2020
+/// (both recalled, not read).
 ///
 /// # Differences from the source
 /// Without a regulariser of the weights, and both terms weigh the same. DAFL and Choi et al. take the teacher's answers, in the images.

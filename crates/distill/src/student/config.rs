@@ -75,7 +75,7 @@ pub struct StudentConfig {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BatchNorms {
-    /// By the teacher's running statistics, which stay (the GDFQ family, methods.md 0.9).
+    /// By the teacher's running statistics, which stay (the GDFQ family, in its code).
     #[default]
     Fixed,
     /// By the statistics of the batch, towards which the running ones move (ZAQ).
@@ -89,7 +89,8 @@ pub enum BatchNorms {
 ///
 /// The images are those of the training: stored ones, or those of the `generator` of the `[distill]` table, which makes its
 /// own steps meanwhile (GDFQ: the first four epochs). A `generator` written here serves these steps alone, and is dropped
-/// after them (IntraQ, HAST, SynQ: stored images for the training, a GDFQ generator for the ranges, methods.md 0.8).
+/// after them (IntraQ, HAST, SynQ: stored images for the training, a GDFQ generator for the ranges, in
+/// their code though not in their papers).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct RangeWarmup {

@@ -24,7 +24,7 @@ use serde::{Deserialize, Serialize};
 ///
 /// # Source
 /// Choi, Lee, Hong et al., It's All In the Teacher: Zero-Shot Quantization Brought Closer to the Teacher, CVPR 2022,
-/// gradient inundation (methods.md A.3; the numbers are those of the authors' code for CIFAR, whose threshold for ImageNet is 1e-4).
+/// gradient inundation (the numbers are those of the authors' code for CIFAR, whose threshold for ImageNet is 1e-4).
 ///
 /// # Differences from the source
 /// The cap holds in all epochs, the source's only in the first ones. The source scales the step of SGD; here it is whatever the

@@ -27,7 +27,7 @@ use crate::terms::Term;
 ///
 /// The student runs with fake quantization. Its weights, biases and the batch norms' scales and shifts are trained, and the
 /// parameters of its quantizers where they are learned; its batch norms keep the teacher's running statistics unless the
-/// configuration says otherwise (methods.md 0.9). The teacher sees the same images: stored ones, augmented, or those of a
+/// configuration says otherwise. The teacher sees the same images: stored ones, augmented, or those of a
 /// generator that is trained beside the student.
 pub struct StudentTrainer {
     pub(super) config: StudentConfig,

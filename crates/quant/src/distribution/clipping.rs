@@ -198,7 +198,8 @@ mod tests {
 
     type Row = (u8, [f64; 2], [f64; 2], [Option<f64>; 2]);
 
-    /// methods.md 1.3: bits, then for Laplace and for Gaussian ACIQ's threshold and error, and the exact half-range.
+    /// The closed forms, solved apart: bits, then for Laplace and for Gaussian ACIQ's threshold and error, and the exact
+    /// half-range.
     const TABLE: [Row; 8] = [
         (1, [1.8628, 0.59964], [1.2399, 0.21501], [None, None]),
         (2, [2.8307, 0.28488], [1.7106, 0.08715], [Some(3.0756), Some(1.9914)]),
@@ -211,7 +212,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_table_of_methods_md_is_reproduced() {
+    fn the_table_of_the_closed_forms_is_reproduced() {
         for (bits, laplace, gaussian, exact) in TABLE {
             for (family, [clip, error], exact) in [(Laplace, laplace, exact[0]), (Gaussian, gaussian, exact[1])] {
                 let found = aciq_clip(family, bits);

@@ -323,7 +323,7 @@ mod tests {
             let levels = half.iter().flat_map(|&level| [-level, level]).collect();
             let lloyd_max = Codec::from(Codebook::new(vec![levels], bits, None).unwrap());
             assert!(error <= mean_square(&lloyd_max, &values), "{bits} bits");
-            assert!((error / theory - 1.0).abs() < 0.04, "{bits} bits: {error}, methods.md 1.4 has {theory}");
+            assert!((error / theory - 1.0).abs() < 0.04, "{bits} bits: {error}, in theory {theory}");
         }
     }
 

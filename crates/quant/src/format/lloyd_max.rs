@@ -137,7 +137,7 @@ mod tests {
         let Codec::Codebook(book) = format(LloydMaxFamily::Auto).fit(&samples, 2, Some(0)).unwrap() else {
             panic!("a table of levels is expected")
         };
-        // 1.5104 and 2.5936: the outermost levels of methods.md 1.4.
+        // 1.5104 and 2.5936: the outermost of four levels, of N(0, 1) and of the Laplace density of scale 1.
         assert!((book.table(0)[3] - 1.5104).abs() < 0.1, "{:?}", book.table(0));
         assert!((book.table(1)[3] - (5.0 + 3.0 * 2.5936)).abs() < 0.5, "{:?}", book.table(1));
         assert_eq!(book.constants(), 5);

@@ -48,7 +48,7 @@ impl Default for PactConfig {
 ///
 /// # Source
 /// Choi et al., PACT: Parameterized Clipping Activation for Quantized Neural Networks, 2018, equations 1 to 3. The start
-/// of 8 and the penalty of 2e-4 are \[mem\]: the usual codes start between 6 and 10.
+/// of 8 and the penalty of 2e-4 are recalled, not read: the usual codes start between 6 and 10.
 ///
 /// # Differences from the source
 /// None.

@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn published_thresholds_stand_about_the_mean() {
-        // methods.md 1.3 at 4 bits; 0.9 of the values' scale and a mean of 3, clipped below neither end.
+        // The closed forms at 4 bits; 0.9 of the values' scale and a mean of 3, clipped below neither end.
         for ((rule, family), threshold) in FAMILIES.into_iter().zip([2.5591f32, 5.0286]) {
             let values: Vec<f32> = draw(family, 300_000, 1).iter().map(|x| 0.9 * x - 3.0).collect();
             let found = range(rule, AciqFormula::Published, 4, &values);
@@ -279,7 +279,7 @@ mod tests {
 
     #[test]
     fn values_that_are_never_negative_have_half_a_range() {
-        // methods.md 1.3 at 5 bits for a format of 4, of the mean and the spread of what ReLU leaves.
+        // The closed forms at 5 bits for a format of 4, of the mean and the spread of what ReLU leaves.
         for ((rule, family), threshold) in FAMILIES.into_iter().zip([2.9362, 6.2048]) {
             let values: Vec<f32> = draw(family, 300_000, 3).iter().map(|x| x.max(0.0)).collect();
             let count = values.len() as f64;

@@ -32,8 +32,8 @@ pub trait RangeEstimator: Debug + Send + Sync {
     /// An observer of one tensor, which will be quantized by `quantizer` to `bits` bits.
     fn observer(&self, quantizer: Arc<dyn Quantizer>, bits: u8) -> Box<dyn RangeObserver>;
 
-    /// Whether the ranges of weights are taken anew from the current weights in every forward pass (methods.md 1.1), as
-    /// against frozen when the network is calibrated.
+    /// Whether the ranges of weights are taken anew from the current weights in every forward pass (ZeroQ and the GDFQ
+    /// family, in their code), as against frozen when the network is calibrated.
     fn follows_weights(&self) -> bool {
         false
     }

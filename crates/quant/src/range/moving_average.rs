@@ -39,7 +39,7 @@ impl Default for MovingAverageConfig {
 ///
 /// # Range
 /// Corrected, between the smallest and the largest batch value. With the fault, far outside in the first 150 steps: for a
-/// constant 1 it is 5.3 at `t = 2` and 3,945 at `t = 21`, and 1.000 only at `t = 800` (methods.md 0.7).
+/// constant 1 it is 5.3 at `t = 2` and 3,945 at `t = 21`, and 1.000 only at `t = 800`.
 ///
 /// # Source
 /// Xu et al., GDFQ, ECCV 2020 (beta 0.9); correction: Kingma and Ba, Adam, ICLR 2015, section 3.

@@ -177,10 +177,7 @@ mod tests {
             let found = search(config, quantizer.clone(), bits, values);
             let step = quantizer.map(found, bits).unwrap().step();
             let expected = 2.0 * half_range / f32::from(1u16 << bits);
-            assert!(
-                (step / expected - 1.0).abs() < 0.06,
-                "{bits} bits: step {step}, {expected} at the optimum of methods.md 1.3"
-            );
+            assert!((step / expected - 1.0).abs() < 0.06, "{bits} bits: step {step}, {expected} at the optimum");
         }
     }
 

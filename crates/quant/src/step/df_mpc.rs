@@ -54,9 +54,8 @@ impl Default for DfMpcConfig {
 /// `<w^, w> / |w^|^2` without.
 ///
 /// # Source
-/// Chen et al., Data-Free Quantization via Mixed-Precision Compensation without Fine-Tuning, 2023 (arXiv 2307.00498), by
-/// methods.md A.1, where it is tagged \[mem\]: recalled, not read. That goes for the objective, for the
-/// recomputed statistics, and for the defaults of both lambdas.
+/// Chen et al., Data-Free Quantization via Mixed-Precision Compensation without Fine-Tuning, 2023 (arXiv 2307.00498):
+/// recalled, not read. That goes for the objective, for the recomputed statistics, and for the defaults of both lambdas.
 ///
 /// # Differences from the source
 /// The first layer has the plan's format, the source has ternary weights. Statistics are recomputed from the direction and the
@@ -352,7 +351,7 @@ impl FittingStep for DfMpc {
 pub const ENTRY: Entry<dyn FittingStep> = Entry {
     name: "df-mpc",
     summary: "input channels scaled to make up for the quantization of the layer before; closed form, no images",
-    source: "Chen et al., Data-Free Quantization via Mixed-Precision Compensation without Fine-Tuning, 2023 [mem]",
+    source: "Chen et al., Data-Free Quantization via Mixed-Precision Compensation without Fine-Tuning, 2023 (recalled, not read)",
     defaults: defaults_of::<DfMpcConfig>,
     build: |table| Ok(Box::new(DfMpc::new(parse(table)?)?)),
 };

@@ -50,7 +50,7 @@ impl Default for SeqMseConfig {
 ///
 /// # Source
 /// Sequential MSE of AIMET (Qualcomm), with its 20 candidates, its output error without activation function, and the
-/// quantized network's inputs on both sides (methods.md A.4).
+/// quantized network's inputs on both sides.
 ///
 /// # Differences from the source
 /// Ranges are the quantizer's own, asymmetric ones included.

@@ -47,7 +47,7 @@ impl Default for SquantConfig {
 ///
 /// # Source
 /// Guo et al., SQuant: On-the-Fly Data-Free Quantization via Diagonal Hessian Approximation, ICLR 2022; which code is due as in
-/// the authors' program (methods.md A.1).
+/// the authors' program.
 ///
 /// # Differences from the source
 /// A value beyond the range enters the sums with the error of its clamped code, which is the one that the network has, and its

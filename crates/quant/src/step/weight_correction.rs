@@ -44,7 +44,7 @@ impl Default for WeightCorrectionConfig {
 ///
 /// # Source
 /// Banner et al., Post training 4-bit quantization of convolutional networks for rapid-deployment (ACIQ), NeurIPS 2019,
-/// section 5; the constant as in the authors' program (methods.md A.1).
+/// section 5; the constant as in the authors' program.
 ///
 /// # Differences from the source
 /// A channel of one quantized value is not stretched.

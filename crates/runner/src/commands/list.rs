@@ -6,10 +6,11 @@ use anyhow::Result;
 use blindfold_zoo::{Entry, catalogue};
 use clap::{Args, ValueEnum};
 
+use super::method_page::method_page;
 use super::print;
 use crate::config::{Experiment, experiment_names, method_names, read_method};
 use crate::record::{GLOSSARY, glossary_markdown};
-use crate::{Project, Registry};
+use crate::{Project, Registry, Usage};
 
 /// Arguments of `list`.
 #[derive(Debug, Args)]
@@ -20,6 +21,9 @@ pub(super) struct ListArgs {
     /// As JSON.
     #[arg(long)]
     json: bool,
+    /// Methods as the page docs/method-files.md: source, budgets and differences of each.
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -95,6 +99,14 @@ pub(super) fn list(registry: &Registry, args: &ListArgs) -> Result<ExitCode> {
             "# Metrics\n\nEvery tag that a run logs; written by `blindfold list metrics`.\n\n{}",
             glossary_markdown()
         ));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.markdown {
+        if !matches!(args.what, What::Methods) {
+            let message = "`--markdown`: only methods have a page of this kind: write `list methods --markdown`";
+            return Err(Usage(message.to_owned()).into());
+        }
+        print(&method_page(registry, &Project::find(None)?)?);
         return Ok(ExitCode::SUCCESS);
     }
     let rows = rows(registry, args.what)?;

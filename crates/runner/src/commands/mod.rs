@@ -11,6 +11,7 @@ mod describe;
 mod doctor;
 mod exp;
 mod list;
+mod method_page;
 mod new;
 mod plot;
 mod rebuild;

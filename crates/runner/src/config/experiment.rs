@@ -82,18 +82,27 @@ impl Experiment {
             merge(&mut table, base);
         }
         merge(&mut table, own);
-        let experiment = Self::from_table(table).with_context(|| path.display().to_string())?;
+        let beside = path.parent().map(|folder| folder.join("methods"));
+        let is_method =
+            |method: &str| file_beside(beside.as_deref(), method).is_some() || method_path(project, method).is_file();
+        let experiment = Self::checked(table, is_method).with_context(|| path.display().to_string())?;
         if !experiment.resolved {
             check_plain("`experiment.name`", &experiment.name).with_context(|| path.display().to_string())?;
         }
-        Ok(Self { beside: path.parent().map(|folder| folder.join("methods")), ..experiment })
+        Ok(Self { beside, ..experiment })
     }
 
     /// An experiment from its table, the base merged in.
     ///
     /// # Errors
     /// Missing and wrong keys.
-    pub fn from_table(mut table: Table) -> Result<Self> {
+    pub fn from_table(table: Table) -> Result<Self> {
+        Self::checked(table, |_| false)
+    }
+
+    /// As [`Self::from_table`]; `is_method` knows methods that the experiment does not name but can run all the same, and
+    /// so may have a table for.
+    fn checked(mut table: Table, is_method: impl Fn(&str) -> bool) -> Result<Self> {
         let resolved = table.contains_key("method");
         let mut experiment = take_table(&mut table, "experiment")?;
         experiment.remove("base");
@@ -138,7 +147,7 @@ impl Experiment {
             published.into_iter().map(|(method, p)| (method, Published { drop: p.drop, source: p.source })).collect();
         let fast = take_table(&mut table, "fast")?;
         let per_method = take_table(&mut table, "methods")?;
-        check_named("methods", per_method.keys(), &methods)?;
+        check_named("methods", per_method.keys().filter(|method| !is_method(method)), &methods)?;
         check_named("published", published.keys(), &methods)?;
         table.insert("experiment".to_owned(), Value::Table(experiment));
         Ok(Self { name, methods, seeds, published, fast, per_method, common: table, beside: None, resolved })
@@ -261,12 +270,16 @@ impl Experiment {
 
     /// A method's file with its tables: of the folder `methods/` beside the experiment's file, else of the project.
     fn method_file(&self, project: &Project, method: &str) -> Result<(PathBuf, Table)> {
-        let own = self.beside.as_ref().map(|folder| folder.join(format!("{method}.toml")));
-        match own.filter(|path| path.is_file()) {
+        match file_beside(self.beside.as_deref(), method) {
             Some(path) => read_table(&path).map(|table| (path, table)),
             None => Ok((method_path(project, method), read_method_table(project, method)?)),
         }
     }
+}
+
+/// A method's file in the folder `methods/` beside an experiment's file, if there is one.
+fn file_beside(folder: Option<&Path>, method: &str) -> Option<PathBuf> {
+    folder.map(|folder| folder.join(format!("{method}.toml"))).filter(|path| path.is_file())
 }
 
 /// Whether the keys of a table by methods are methods of the experiment.

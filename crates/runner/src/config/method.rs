@@ -87,3 +87,76 @@ pub(super) fn with_budget(mut method: Table, path: &Path, full: bool) -> Result<
     }
     Ok(method)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Experiment, Wishes, experiment_names};
+
+    /// Fitting steps that learn by gradient, one unit of the network after another.
+    const RECONSTRUCTIONS: [&str; 7] =
+        ["adaround", "brecq", "activation-steps", "qdrop", "pd-quant", "genie-m", "admm"];
+
+    #[test]
+    fn a_short_budget_says_what_share_it_is_and_no_reconstruction_is_without() {
+        let project = Project::find(None).unwrap();
+        for name in method_names(&project).unwrap() {
+            let table = read_method_table(&project, &name).unwrap();
+            let steps = table.get("fit").and_then(|fit| fit.get("steps")).and_then(Value::as_array);
+            let reconstructs = |step: &Value| step.as_str().is_some_and(|step| RECONSTRUCTIONS.contains(&step));
+            let Some(budget) = table.get("budget") else {
+                assert!(!steps.into_iter().flatten().any(reconstructs), "{name} has no [budget]");
+                continue;
+            };
+            let short = budget["short"].as_str().unwrap();
+            let is_share = short.split_once(" % ").is_some_and(|(share, _)| share.parse::<f64>().is_ok());
+            let says_less = short.split_whitespace().any(|word| ["fewer", "less"].contains(&word));
+            assert!(is_share || says_less, "{name}: begin with a share, such as \"5 % of\": {short}");
+            let full = budget.get("full").and_then(Value::as_table);
+            assert!(full.is_some_and(|full| !full.is_empty()), "{name}: [budget.full] has no keys");
+        }
+    }
+
+    #[test]
+    fn an_experiment_may_have_a_table_for_a_method_that_it_does_not_name() {
+        let project = Project::find(None).unwrap();
+        let target = |name: &str, full: bool| {
+            let experiment = Experiment::read(&project, name).unwrap();
+            assert!(!experiment.methods().iter().any(|method| method == "intraq"));
+            let wishes = Wishes { full, ..Wishes::default() };
+            let images = experiment.resolve(&project, "intraq", 1, wishes).unwrap().images;
+            images.table.get("target").and_then(Value::as_float)
+        };
+        for full in [false, true] {
+            assert_eq!(target("cifar100-w4a4", full), Some(0.6), "the source's for CIFAR-100");
+            assert_eq!(target("cifar10-w4a4", full), None, "the plugin's own");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("small.toml");
+        let text = "[experiment]\nname = 'small'\nmethods = ['zeroq']\n[methods.my-own.images]\ncount = 8";
+        std::fs::write(&path, text).unwrap();
+        let read = || Experiment::read(&project, path.to_str().unwrap());
+        let chain = format!("{:#}", read().unwrap_err());
+        assert!(chain.ends_with("`methods.my-own`: `experiment.methods` does not name it"), "{chain}");
+        std::fs::create_dir(folder.path().join("methods")).unwrap();
+        std::fs::write(folder.path().join("methods/my-own.toml"), "").unwrap();
+        assert!(read().is_ok());
+    }
+
+    #[test]
+    fn the_constants_of_the_sources_for_cifar_100_are_in_all_of_its_experiments() {
+        let project = Project::find(None).unwrap();
+        let tables = |path: PathBuf| take_table(&mut read_table(&path).unwrap(), "methods").unwrap();
+        let study = tables(project.root().join("experiments/cifar100-resnet20/study.toml"));
+        let names = experiment_names(&project).unwrap();
+        let mut compared = 0;
+        for name in names.iter().filter(|name| name.starts_with("cifar100-")) {
+            let own = tables(project.configs().join(format!("{name}.toml")));
+            for method in ["intraq", "hast", "qimera", "qimera-ait"] {
+                assert_eq!(own[method], study[method], "{name} / {method}");
+                compared += 1;
+            }
+        }
+        assert!(compared >= 16, "{compared}");
+    }
+}

@@ -129,7 +129,22 @@ pub(super) fn check_fit(config: &RunConfig, network: &Network, images: &blindfol
 mod tests {
     use super::*;
     use crate::Project;
-    use crate::config::{Experiment, Wishes};
+    use crate::config::{Experiment, Wishes, method_names};
+
+    #[test]
+    fn plugins_take_both_budgets_of_every_method() {
+        let project = Project::find(None).unwrap();
+        let registry = Registry::builtin().unwrap();
+        let experiment = Experiment::read(&project, "shapes10-w4a8").unwrap();
+        for method in method_names(&project).unwrap() {
+            for full in [false, true] {
+                let wishes = Wishes { full, ..Wishes::default() };
+                let config = experiment.resolve(&project, &method, 1, wishes).unwrap();
+                check_plugins(&registry, &config)
+                    .unwrap_or_else(|error| panic!("{method}, full budget {full}: {error:#}"));
+            }
+        }
+    }
 
     #[test]
     fn tables_of_plugins_are_checked_without_a_teacher() {

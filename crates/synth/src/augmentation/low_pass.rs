@@ -53,7 +53,7 @@ fn build(table: toml::Table) -> Result<Box<dyn Augment>, ConfigError> {
 /// The mean of each plane stays; edges are treated as if the plane went on with its other side.
 /// # Source
 /// Kim et al., "SynQ: Accurate Zero-shot Quantization by Synthesis-aware Fine-tuning", ICLR 2025,
-/// <https://arxiv.org/abs/2603.18423>, low-pass filter; `cutoff` of its code (methods.md A.2).
+/// <https://arxiv.org/abs/2603.18423>, low-pass filter; `cutoff` of its code.
 /// # Differences from the source
 /// None.
 #[derive(Debug)]

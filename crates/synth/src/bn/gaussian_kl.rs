@@ -40,9 +40,9 @@ fn build(table: toml::Table) -> Result<Box<dyn StatisticsLoss>, ConfigError> {
 /// `>= 0`; 0 iff the statistics coincide. Unit: nats, and so the same for every scale of a layer's activations.
 /// # Source
 /// Haroush et al., "The Knowledge Within: Methods for Data-Free Model Compression", CVPR 2020, batch-norm statistics
-/// loss, <https://arxiv.org/abs/1912.01274> (methods.md A.2 \[mem\]).
+/// loss, <https://arxiv.org/abs/1912.01274> (recalled, not read).
 /// # Differences from the source
-/// The epsilon, its value \[mem\] that of the usual batch norm, keeps channels without variance finite. The source has no
+/// The epsilon, its value that of the usual batch norm, keeps channels without variance finite. The source has no
 /// input term; with a weight above 0 it is the same formula with the images as the one layer.
 struct GaussianKl {
     epsilon: f64,

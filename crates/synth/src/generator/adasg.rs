@@ -121,7 +121,7 @@ fn build(table: toml::Table) -> Result<Box<dyn GeneratorMethod>, ConfigError> {
 /// # Source
 /// Qian, Wang, Hong and Wang, "Rethinking Data-Free Quantization as a Zero-Sum Game", AAAI 2023,
 /// <https://arxiv.org/abs/2302.09572>, and "Adaptive Data-Free Quantization", CVPR 2023,
-/// <https://arxiv.org/abs/2303.06869>; `m` and all numbers are those of the authors' codes (methods.md A.3).
+/// <https://arxiv.org/abs/2303.06869>; `m` and all numbers are those of the authors' codes.
 ///
 /// # Differences from the source
 /// The span `log C - m` counts as 1e-6 where it is smaller, as at the start, when the student still answers as the

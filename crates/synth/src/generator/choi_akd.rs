@@ -79,7 +79,7 @@ fn build(table: toml::Table) -> Result<Box<dyn GeneratorMethod>, ConfigError> {
 ///
 /// # Source
 /// Choi, Choi, El-Khamy and Lee, "Data-Free Network Quantization With Adversarial Knowledge Distillation", CVPR
-/// Workshops 2020, section 3, <https://arxiv.org/abs/2005.04136>. \[mem\] The terms are recollections of the paper: its
+/// Workshops 2020, section 3, <https://arxiv.org/abs/2005.04136>. The terms are recollections of the paper: its
 /// text and code were not at hand.
 ///
 /// # Differences from the source

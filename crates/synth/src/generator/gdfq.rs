@@ -51,7 +51,7 @@ fn build(table: toml::Table) -> Result<Box<dyn GeneratorMethod>, ConfigError> {
 /// Both terms `>= 0`. Units: nats, and squared activations (to the fourth power for variances).
 /// # Source
 /// Xu et al., "Generative Low-bitwidth Data Free Quantization", ECCV 2020, section 3,
-/// <https://arxiv.org/abs/2003.03603>; weights, optimizer and milestones of its code (methods.md A.3), the milestones
+/// <https://arxiv.org/abs/2003.03603>; weights, optimizer and milestones of its code, the milestones
 /// counted in steps of 200 an epoch.
 /// # Differences from the source
 /// The class-conditional batch norms add `norm_epsilon` to the variance as the others do; their epsilon in the source

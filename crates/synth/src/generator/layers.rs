@@ -24,11 +24,11 @@ pub(super) fn inner_channels(settings: &GeneratorSettings) -> [usize; 3] {
 /// Linear(latent, C h/4 w/4) -> [C, h/4, w/4] -> BN -> x2 -> Conv3x3(C, C) -> BN -> LeakyReLU
 ///   -> x2 -> Conv3x3(C, C/2) -> BN -> LeakyReLU -> Conv3x3(C/2, image channels) -> Tanh -> BN without scale and shift
 /// ```
-/// C: `channels`; x2: nearest neighbour. Weights and biases start as PyTorch's do by default \[mem\]: uniform between
+/// C: `channels`; x2: nearest neighbour. Weights and biases start as PyTorch's do by default: uniform between
 /// `-1 / sqrt(n)` and `1 / sqrt(n)`, with `n` inputs of a neuron.
 ///
 /// # Source
-/// Xu et al., "Generative Low-bitwidth Data Free Quantization", ECCV 2020, the generator for CIFAR (methods.md A.3).
+/// Xu et al., "Generative Low-bitwidth Data Free Quantization", ECCV 2020, the generator for CIFAR, as in the authors' code.
 pub(super) fn graph(
     settings: &GeneratorSettings,
     latent: usize,

@@ -79,10 +79,10 @@ fn build(table: toml::Table) -> Result<Box<dyn GeneratorMethod>, ConfigError> {
 /// Both terms `>= 0`; the cross-entropy is not below the mean entropy of the targets. Units as for `gdfq`.
 /// # Source
 /// Choi et al., "Qimera: Data-free Quantization with Synthetic Boundary Supporting Samples", NeurIPS 2021, section 3,
-/// <https://arxiv.org/abs/2111.02625>, with the settings of its code for CIFAR-10 (methods.md A.3): `probability`,
+/// <https://arxiv.org/abs/2111.02625>, with the settings of its code for CIFAR-10: `probability`,
 /// `classes` are .4 and 2 for CIFAR-10 (with `random_embedding`), .4 and 10 for CIFAR-100, .4 and 500 for ResNet-18.
 /// # Differences from the source
-/// - Batches of one class an image go the same way with K = 1 \[mem\].
+/// - Batches of one class an image go the same way with K = 1 (recalled).
 /// - The optional mapping of the code to fewer dimensions is left out: the published scripts run without it.
 /// - Classes of one image are drawn with replacement, so that two of them may be the same.
 #[derive(Debug)]

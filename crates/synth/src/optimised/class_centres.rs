@@ -37,7 +37,7 @@ pub(crate) use stage::optimise_part;
 ///
 /// # Source
 /// Kim et al., "SynQ: Accurate Zero-shot Quantization by Synthesis-aware Fine-tuning", ICLR 2025, after Chen et al.,
-/// "TexQ", NeurIPS 2023 (methods.md A.2).
+/// "TexQ", NeurIPS 2023.
 /// # Differences from the source
 /// SynQ's code begins the late layers one batch norm before the middle.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

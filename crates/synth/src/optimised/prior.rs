@@ -36,7 +36,7 @@ fn differences(images: &Tensor<4>) -> [Tensor<4>; 4] {
 ///   batch.
 ///
 /// # Source
-/// Yin et al., DeepInversion, CVPR 2020, `R_TV` (methods.md A.2).
+/// Yin et al., DeepInversion, CVPR 2020, `R_TV`.
 pub(crate) fn total_variation_l2(images: Tensor<4>) -> Tensor<1> {
     let lengths: Vec<Tensor<1>> = differences(&images).into_iter().map(|d| length(d.square().sum())).collect();
     Tensor::cat(lengths, 0).sum()
@@ -51,7 +51,7 @@ pub(crate) fn total_variation_l1(images: Tensor<4>) -> Tensor<1> {
 /// The mean length of the images: `(1/N) sum_n |x_n|`.
 ///
 /// # Source
-/// Yin et al., DeepInversion, CVPR 2020, `R_l2` (methods.md A.2).
+/// Yin et al., DeepInversion, CVPR 2020, `R_l2`.
 pub(crate) fn image_norm(images: Tensor<4>) -> Tensor<1> {
     let [batch, channels, height, width] = images.dims();
     let squares = images.square().reshape([batch, channels * height * width]).sum_dim(1).reshape([batch]);
@@ -61,7 +61,7 @@ pub(crate) fn image_norm(images: Tensor<4>) -> Tensor<1> {
 /// Distance of the images to their blurred selves: mean over all values of `(x - G x)^2`, see [`gaussian_blur`].
 ///
 /// # Source
-/// Haroush et al., The Knowledge Within, CVPR 2020 (methods.md A.2 \[mem\]).
+/// Haroush et al., The Knowledge Within, CVPR 2020 (recalled, not read).
 pub(crate) fn smoothness(images: Tensor<4>, kernel: usize, sigma: f64) -> Tensor<1> {
     (images.clone() - gaussian_blur(images, kernel, sigma)).square().mean()
 }

@@ -21,7 +21,7 @@ use crate::plateau::{PlateauConfig, PlateauScheduler};
 /// times the optimizer's `lr`.
 ///
 /// # Source
-/// cosine with warm-up: Yin et al., DeepInversion, CVPR 2020 (methods.md A.2).
+/// cosine with warm-up: Yin et al., DeepInversion, CVPR 2020.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum ScheduleConfig {

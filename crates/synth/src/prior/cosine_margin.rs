@@ -42,7 +42,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImagePrior>, ConfigError> {
 /// `0 <= R <= 2`; `0 <= d <= 2`, so that `lambda_l = 0` and `lambda_u = 2` never act.
 /// # Source
 /// Zhong et al., "IntraQ: Learning Synthetic Images with Intra-Class Heterogeneity for Zero-Shot Network Quantization",
-/// CVPR 2022, marginal distance constraint, <https://arxiv.org/abs/2111.09136> (methods.md A.2).
+/// CVPR 2022, marginal distance constraint, <https://arxiv.org/abs/2111.09136>.
 /// # Differences from the source
 /// The source keeps the features of four groups of batches on disk; here all batches are of one synthesis.
 struct CosineMargin {

@@ -43,7 +43,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImagePrior>, ConfigError> {
 /// `>= 0`; 0 for constant images. Unit: the squared one of the normalised space.
 /// # Source
 /// Haroush et al., "The Knowledge Within: Methods for Data-Free Model Compression", CVPR 2020,
-/// <https://arxiv.org/abs/1912.01274> (methods.md A.2 \[mem\]).
+/// <https://arxiv.org/abs/1912.01274> (recalled, not read).
 /// # Differences from the source
 /// Window and deviation are this project's.
 struct Smoothness(SmoothnessConfig);

@@ -51,7 +51,7 @@ fn build(table: toml::Table) -> Result<Box<dyn ImagePrior>, ConfigError> {
 /// the number of pixels and of images, l1 does not.
 /// # Source
 /// Yin et al., "Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion", CVPR 2020, `R_TV` of eq. 3,
-/// <https://arxiv.org/abs/1912.08795>, both norms as in its code (methods.md A.2).
+/// <https://arxiv.org/abs/1912.08795>, both norms as in its code.
 /// # Differences from the source
 /// The code divides the differences of l1 by 255 and multiplies their sum by 255 again; here neither is done.
 struct TotalVariation(TotalVariationConfig);

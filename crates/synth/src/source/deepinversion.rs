@@ -149,7 +149,7 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 /// `0 <= JS <= ln 2`. CE and JS are in nats.
 /// # Source
 /// Yin et al., "Dreaming to Distill: Data-free Knowledge Transfer via DeepInversion", CVPR 2020, sections 3.2 and 3.3,
-/// <https://arxiv.org/abs/1912.08795>; the constants of its CIFAR-10 recipe (methods.md A.2).
+/// <https://arxiv.org/abs/1912.08795>; the constants of its CIFAR-10 recipe, from the paper and the authors' code.
 /// # Differences from the source
 /// The source's student is a network in training; here it is the teacher with quantized weights (by output channel,
 /// asymmetric min-max) and floating-point activations, which is what its images are to fit. The stage at half

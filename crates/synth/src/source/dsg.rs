@@ -101,7 +101,7 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 /// `L >= 0`; the batch norms' term is 0 as soon as every layer of every image is within its slack.
 /// # Source
 /// Zhang et al., "Diversifying Sample Generation for Accurate Data-Free Quantization", CVPR 2021: slack distribution
-/// alignment and layer-wise sample enhancement, <https://arxiv.org/abs/2103.01049> (methods.md A.2 \[mem\]).
+/// alignment and layer-wise sample enhancement, <https://arxiv.org/abs/2103.01049> (recalled, not read).
 /// # Differences from the source
 /// The source makes as many images as the network has batch norms; here image n enhances layer n mod K, for any number
 /// of images. Images start from N(0, 1). The correlation inhibition of the journal version is not made.

@@ -122,7 +122,7 @@ pub(super) fn checked_gamma(gamma: f64) -> Result<f64, ConfigError> {
 /// `L >= 0`. The second term is in nats, and 0 iff the teacher is sure of every class.
 /// # Source
 /// Li et al., "Hard Sample Matters a Lot in Zero-Shot Quantization", CVPR 2023, <https://arxiv.org/abs/2303.13826>:
-/// hard sample enhanced inception loss; the constants of its CIFAR recipe (methods.md A.2).
+/// hard sample enhanced inception loss; the constants of its CIFAR recipe, from the authors' code.
 /// # Differences from the source
 /// None.
 /// # Errors

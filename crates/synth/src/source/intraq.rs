@@ -144,7 +144,7 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 /// # Source
 /// Zhong et al., "IntraQ: Learning Synthetic Images with Intra-Class Heterogeneity for Zero-Shot Network
 /// Quantization", CVPR 2022, <https://arxiv.org/abs/2111.09136>: local object reinforcement, soft inception loss and
-/// marginal distance constraint; the constants of its CIFAR-10 recipe (methods.md A.2).
+/// marginal distance constraint; the constants of its CIFAR-10 recipe, from the authors' code.
 /// # Differences from the source
 /// The source keeps the features of four groups of batches on disk; here all batches are of one synthesis.
 /// # Errors

@@ -121,7 +121,7 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 /// `L >= 0`. CE is in nats. Values are not clamped: a pixel may be one that no image has.
 /// # Source
 /// Haroush et al., "The Knowledge Within: Methods for Data-Free Model Compression", CVPR 2020, the inception scheme
-/// with the batch-norm statistics loss, <https://arxiv.org/abs/1912.01274> (methods.md A.2 \[mem\]).
+/// with the batch-norm statistics loss, <https://arxiv.org/abs/1912.01274> (recalled, not read).
 /// # Differences from the source
 /// The source also draws the statistics that a batch is to have anew for each batch; here they are always the
 /// remembered ones. Weights, window, cut-out, iterations and learning rate are this project's.

@@ -63,9 +63,9 @@ pub struct MctConfig {
     /// Pixels by which the optimised canvas is higher and wider than an image. The source has 32 for images of 224
     /// pixels.
     pub extra_pixels: usize,
-    /// Width in pixels of the smoothing's window, odd \[mem\].
+    /// Width in pixels of the smoothing's window, odd (recalled).
     pub smoothing_kernel: usize,
-    /// Deviation in pixels of the smoothing \[mem\].
+    /// Deviation in pixels of the smoothing (recalled).
     pub smoothing_sigma: f64,
     /// In every iteration the batch is mirrored with probability 1/2.
     pub flip: bool,
@@ -147,7 +147,7 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 /// With `clip` every pixel is valid.
 /// # Source
 /// Dikstein et al., "Data Generation for Hardware-Friendly Post-Training Quantization", WACV 2025,
-/// <https://arxiv.org/abs/2410.22110>, and the toolkit's defaults (methods.md A.2).
+/// <https://arxiv.org/abs/2410.22110>, and the toolkit's defaults.
 /// # Differences from the source
 /// Adam instead of RAdam, which Burn does not have, at the source's rate of 16, read in pixels; it goes on when the
 /// rate falls instead of being reset. `all` takes the images as one batch, where the source adds statistics up over

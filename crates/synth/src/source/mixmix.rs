@@ -118,7 +118,7 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 /// `L >= 0`; `0 <= l_i <= 1`. CE is in nats. Values are not clamped: a pixel may be one that no image has.
 /// # Source
 /// Li et al., "MixMix: All You Need for Data-Free Compression Are Feature and Data Mixing", ICCV 2021, data mixing,
-/// <https://arxiv.org/abs/2011.09899> (methods.md A.2 \[mem\]).
+/// <https://arxiv.org/abs/2011.09899> (recalled, not read).
 /// # Differences from the source
 /// Feature mixing, the sum of losses over a zoo of several teachers, is not made: a source has one teacher. The
 /// rectangle is pasted from the same place of the other image. Weights, rectangle, iterations and learning rate are

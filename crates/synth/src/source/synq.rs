@@ -127,7 +127,7 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 /// # Source
 /// Kim et al., "SynQ: Accurate Zero-shot Quantization by Synthesis-aware Fine-tuning", ICLR 2025,
 /// <https://arxiv.org/abs/2603.18423>, the synthesis of its code with layered batch-norm statistics; the loss of hard
-/// samples is that of `hast` (methods.md A.2).
+/// samples is that of `hast`.
 /// # Differences from the source
 /// u_l is the variance over all centres together, within and between them; the code forgets the number of images in the
 /// first batch's share of it. The code begins the late layers one batch norm before the middle.

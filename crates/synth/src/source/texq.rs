@@ -23,7 +23,7 @@ use crate::plugins::SourcePlugins;
 use crate::prior::{PriorConfig, Priors};
 
 /// Settings of `texq`. All defaults of the images, though not of the centres, are ours: the source's are not
-/// published \[mem\].
+/// published.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct TexqConfig {
@@ -37,11 +37,11 @@ pub struct TexqConfig {
     pub labels: LabelRule,
     /// Weight of the batch norms' term.
     pub bn_weight: f64,
-    /// Weight of the cross-entropy with the class \[mem\].
+    /// Weight of the cross-entropy with the class.
     pub ce_weight: f64,
-    /// Weight of the distance of each class's statistics to those of its centre \[mem\].
+    /// Weight of the distance of each class's statistics to those of its centre.
     pub centre_weight: f64,
-    /// Weight of the distance of the images' textures to those of their centres \[mem\].
+    /// Weight of the distance of the images' textures to those of their centres.
     pub texture_weight: f64,
     /// More terms of the loss: `kind` names an image prior, `weight` is what it counts, the other keys are its own.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -112,11 +112,11 @@ pub(super) fn build(table: toml::Table, plugins: &SourcePlugins) -> Result<Box<d
 /// `L >= 0`. CE and KL are in nats.
 /// # Source
 /// Chen et al., "TexQ: Zero-shot Network Quantization with Texture Feature Distribution Calibration", NeurIPS 2023
-/// (methods.md A.2 \[mem\]); the centres as in SynQ's code, which follows it.
+/// (recalled, not read); the centres as in SynQ's code, which follows it.
 /// # Differences from the source
 /// TexQ has no code. The source trains a generator by its centres; here the images themselves are optimised. What it
 /// calls the calibration of the texture energy's distribution is here the divergence between the shares of Laws'
-/// energies, and the layered statistics are held against the centre's own \[mem\]. Its mixup distillation belongs to
+/// energies, and the layered statistics are held against the centre's own (recalled). Its mixup distillation belongs to
 /// the student's training.
 /// # Errors
 /// [`SynthError::NoBatchNorm`], [`SynthError::NotFinite`], [`SynthError::Cancelled`].

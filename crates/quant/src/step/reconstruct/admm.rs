@@ -62,7 +62,7 @@ impl Default for AdmmConfig {
 /// No unit's error is above that of the levels it came with.
 ///
 /// # Source
-/// Leng et al., Extremely Low Bit Neural Network: Squeeze the Last Bit Out with ADMM, AAAI 2018.
+/// Leng et al., Extremely Low Bit Neural Network: Squeeze the Last Bit Out with ADMM, AAAI 2018 (recalled, not read).
 ///
 /// # Differences from the source
 /// The loss is the reconstruction of a layer or block on synthetic images, where the source has the training loss.
@@ -191,7 +191,7 @@ impl Problem for UnitLoss<'_, '_> {
 pub const ENTRY: Entry<dyn FittingStep> = Entry {
     name: "admm",
     summary: "weights and their levels drawn together by ADMM on the layers' outputs, for any number format",
-    source: "Leng et al., Extremely Low Bit Neural Network: Squeeze the Last Bit Out with ADMM, AAAI 2018",
+    source: "Leng et al., Extremely Low Bit Neural Network: Squeeze the Last Bit Out with ADMM, AAAI 2018 (recalled, not read)",
     defaults: defaults_of::<AdmmConfig>,
     build: |table| Ok(Box::new(Admm::new(&parse(table)?)?)),
 };

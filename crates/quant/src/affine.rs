@@ -42,6 +42,13 @@ pub(crate) fn round_small(x: f32) -> f32 {
     (x + ROUND) - ROUND
 }
 
+/// [`f32::clamp`] without its check that `low <= high`, which would keep a loop from being vectorized.
+#[inline(always)]
+fn limited(x: f32, low: f32, high: f32) -> f32 {
+    let x = if x < low { low } else { x };
+    if x > high { high } else { x }
+}
+
 impl Affine {
     /// The width of one step, in units of the values.
     pub fn step(&self) -> f32 {
@@ -83,13 +90,13 @@ impl Affine {
         match arithmetic {
             Arithmetic::Multiply => visitor.visit(
                 #[inline(always)]
-                move |x| (round_small((scale * x - zero).clamp(low, high)) + zero) / scale,
+                move |x| (round_small(limited(scale * x - zero, low, high)) + zero) / scale,
             ),
             Arithmetic::Divide if zero.abs() < FAST_LIMIT => {
                 let (low, high) = (low - zero, high - zero);
                 visitor.visit(
                     #[inline(always)]
-                    move |x| round_small((x / scale).clamp(low, high)) * scale,
+                    move |x| round_small(limited(x / scale, low, high)) * scale,
                 )
             }
             Arithmetic::Divide => {
@@ -120,7 +127,7 @@ impl Visitor<()> for Write<'_> {
     fn visit(self, fake_quantize: impl Fn(f32) -> f32 + Copy) {
         vectorized(
             #[inline(always)]
-            || {
+            move || {
                 for (to, &from) in self.output.iter_mut().zip(self.input) {
                     *to = fake_quantize(from);
                 }

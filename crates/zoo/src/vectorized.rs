@@ -4,7 +4,8 @@ use pulp::Arch;
 
 /// Runs a loop compiled for AVX-512, for AVX2, or plainly, whichever the processor has.
 ///
-/// Nothing is reordered and no two operations are contracted to one, so results have the same bits on all.
+/// Nothing is reordered and no two operations are contracted to one, so results have the same bits on all. A closure that
+/// writes takes what it reads by `move`: numbers behind a reference could change with every write, and are read anew.
 #[inline(always)]
 pub fn vectorized<R>(run: impl FnOnce() -> R) -> R {
     Arch::new().dispatch(run)

@@ -21,7 +21,7 @@ impl Pointwise for Leaky {
     fn values(&self, _first: usize, x: &[f32], s: f32, y: &mut [f32]) {
         vectorized(
             #[inline(always)]
-            || {
+            move || {
                 for (y, &x) in y.iter_mut().zip(x) {
                     *y = choose(x < 0.0, s * x, x);
                 }
@@ -32,7 +32,7 @@ impl Pointwise for Leaky {
     fn gradients(&self, _first: usize, x: &[f32], s: f32, g: &[f32], dx: &mut [f32]) -> f64 {
         vectorized(
             #[inline(always)]
-            || {
+            move || {
                 for ((dx, &x), &g) in dx.iter_mut().zip(x).zip(g) {
                     *dx = choose(x < 0.0, s * g, g);
                 }

@@ -58,7 +58,7 @@ impl Backward<Flex, 3> for AffineBackward {
             let scale = contiguous(&scale);
             let result = map_channels(&gradient, dims, |channel, from, to| {
                 let scale = values(&scale)[channel];
-                vectorized(|| to.iter_mut().zip(from).for_each(|(to, from)| *to = scale * from));
+                vectorized(move || to.iter_mut().zip(from).for_each(|(to, from)| *to = scale * from));
             });
             grads.register::<Flex>(node.id, result);
         }
@@ -69,7 +69,7 @@ fn forward(x: &FlexTensor, scale: &FlexTensor, shift: &FlexTensor, dims: [usize;
     let (x, scale, shift) = (contiguous(x), contiguous(scale), contiguous(shift));
     map_channels(&x, dims, |channel, from, to| {
         let (scale, shift) = (values(&scale)[channel], values(&shift)[channel]);
-        vectorized(|| to.iter_mut().zip(from).for_each(|(to, from)| *to = scale * from + shift));
+        vectorized(move || to.iter_mut().zip(from).for_each(|(to, from)| *to = scale * from + shift));
     })
 }
 

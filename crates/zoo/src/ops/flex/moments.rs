@@ -67,7 +67,7 @@ impl Backward<Flex, 1> for MomentsBackward {
             |(index, (to, from))| {
                 let slope = 2.0 * gradient[count + index] / divisor as f32;
                 let constant = gradient[index] / area as f32 - slope * moments[index];
-                vectorized(|| to.iter_mut().zip(from).for_each(|(to, from)| *to = slope * from + constant));
+                vectorized(move || to.iter_mut().zip(from).for_each(|(to, from)| *to = slope * from + constant));
             },
         );
         grads.register::<Flex>(node.id, from_values(output, [batch, channels, height, width]));

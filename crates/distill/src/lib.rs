@@ -42,6 +42,8 @@ pub use loss::{BUILTIN, FeaturePair, Features, Head, Loss, Pair, Signals, View, 
 pub use optimizer::OptimizerConfig;
 pub use plugins::Plugins;
 pub use schedule::{Anneal, Schedule};
-pub use student::{BatchNorms, Inundation, LossValue, Phase, RangeWarmup, StepRecord, StudentConfig, StudentTrainer};
+pub use student::{
+    BatchNorms, Inundation, LossValue, Phase, RangeWarmup, Reestimation, StepRecord, StudentConfig, StudentTrainer,
+};
 pub use teacher::{TeacherConfig, TeacherRecord, TeacherTrainer};
 pub use terms::{LossConfig, Ramp};

@@ -22,13 +22,25 @@ const ALONE_TO_NO_END: [(&str, &str); 3] = [
     ("logit-range", "moves the spread of the student's logits, whatever the teacher says"),
 ];
 
-/// Losses that need gentler steps than the others: name, learning rate, own keys.
-// The default forms of `attention` and `masked-patch` are held to PyTorch's values and gradients in crates/distill.
-const GENTLE: [(&str, f64, &str); 3] = [
-    ("attention", 5e-5, "map = 'channel'\n"),
+/// Losses of several forms, and those that need gentler steps than the others: name, learning rate, own keys.
+// Spatial maps say nothing of channels: alone at the outputs of all blocks they let the deep ones drift. With half of the
+// patches masked, the default, a student of 3 bits gains too little in 50 steps to tell it from luck.
+const FORMS: [(&str, f64, &str); 7] = [
+    ("attention", 5e-5, "map = 'channel'"),
+    ("attention", 5e-5, "map = 'channel'\nreduction = 'batchmean'"),
+    ("attention", 5e-5, "map = 'channel'\npower = 1.0"),
+    ("attention", 2e-4, "map = 'spatial'\nnodes = ['layer1.*relu*']"),
     ("activation-kl", 5e-5, ""),
-    ("masked-patch", 5e-5, "target = 'logits'\nshare = 0.1\n"),
+    ("masked-patch", 5e-5, "target = 'logits'\nshare = 0.1"),
+    ("masked-patch", 1e-4, "target = 'features'\nshare = 0.1"),
 ];
+
+/// Learning rates and own keys with which a loss is tried.
+fn forms(loss: &str) -> Vec<(f64, &'static str)> {
+    let own: Vec<(f64, &str)> =
+        FORMS.into_iter().filter(|(name, ..)| *name == loss).map(|(_, lr, keys)| (lr, keys)).collect();
+    if own.is_empty() { vec![(2e-4, "")] } else { own }
+}
 
 /// The shipped teacher of shapes10, and test images of the set in its normalised space.
 fn teacher_and_images(registry: &Registry) -> (Network, ImageSet) {
@@ -74,16 +86,12 @@ fn each_loss_alone_raises_the_agreement_of_a_3_bit_student_in_50_steps() {
     let before = distance(&teacher, &student, &measured);
     assert!(before.0 < 90.0, "3 bits should hurt: {before:?}");
     let mut failures = Vec::new();
-    for entry in registry.losses.entries() {
-        if ALONE_TO_NO_END.iter().any(|(name, _)| *name == entry.name) {
-            continue;
-        }
-        let gentle = GENTLE.iter().find(|(name, ..)| *name == entry.name);
-        let (lr, own) = gentle.map_or((2e-4, ""), |&(_, lr, own)| (lr, own));
+    let names = registry.losses.entries().iter().map(|entry| entry.name);
+    let tried = names.filter(|name| !ALONE_TO_NO_END.iter().any(|(alone, _)| alone == name));
+    for (name, (lr, keys)) in tried.flat_map(|name| forms(name).into_iter().map(move |form| (name, form))) {
         let text = format!(
             "epochs = 1\niterations_per_epoch = {STEPS}\nbatch = 8\nlr = {lr:e}\nlog_every = 0\n\
-             optimizer = {{ kind = 'adam' }}\n[[loss]]\nkind = '{}'\n{own}",
-            entry.name
+             optimizer = {{ kind = 'adam' }}\n[[loss]]\nkind = '{name}'\n{keys}"
         );
         let fit: StudentConfig = toml::from_str(&text).unwrap();
         let plugins = registry.plugins();
@@ -93,13 +101,15 @@ fn each_loss_alone_raises_the_agreement_of_a_3_bit_student_in_50_steps() {
             trainer.step().unwrap();
         }
         let after = distance(&teacher, &trainer.student().unwrap(), &measured);
-        println!("{:20} agreement {:5.1} -> {:5.1} %", entry.name, before.0, after.0);
+        let form = format!("{name} {}", keys.replace('\n', ", "));
+        println!("{form:50} agreement {:5.1} -> {:5.1} %", before.0, after.0);
         if after.0 <= before.0 + 1.0 {
-            failures.push(format!("{}: {before:?} became {after:?}", entry.name));
+            failures.push(format!("{form}: {before:?} became {after:?}"));
         }
     }
     assert!(failures.is_empty(), "{failures:#?}");
-    for (name, _) in ALONE_TO_NO_END {
+    let exceptions = ALONE_TO_NO_END.into_iter().map(|(name, _)| name);
+    for name in exceptions.chain(FORMS.into_iter().map(|(name, ..)| name)) {
         assert!(registry.losses.get(name).is_ok(), "the exception {name} is no loss any more");
     }
 }

@@ -5,6 +5,7 @@ use blindfold_zoo::ConfigError;
 use serde::{Deserialize, Serialize};
 
 use super::inundation::Inundation;
+use super::reestimation::Reestimation;
 use crate::augment::Augmentation;
 use crate::optimizer::OptimizerConfig;
 use crate::schedule::Schedule;
@@ -43,7 +44,7 @@ pub struct StudentConfig {
     /// `batch_norm = "trained-statistics"`.
     pub batch_norm_momentum: f64,
     /// Measure the running statistics anew on the trained student after the last step, with weights and activations quantized,
-    /// on up to 1,024 images: those that are stored, or fresh ones of the `generator`.
+    /// on images that are stored, or fresh ones of the `generator`.
     pub reestimate_batch_norms: bool,
     /// How parameters move.
     pub optimizer: OptimizerConfig,
@@ -54,6 +55,9 @@ pub struct StudentConfig {
     pub schedule: Schedule,
     /// Ranges of activations collected before the training.
     pub range_warmup: RangeWarmup,
+    /// How `reestimate_batch_norms` measures; absent: as the fitting step `batch-norm-reestimation` does by default.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub batch_norm_reestimation: Option<Reestimation>,
     /// A generator that is trained beside the student and makes the images of every step; absent: stored images.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub generator: Option<GeneratorConfig>,
@@ -151,6 +155,7 @@ impl Default for StudentConfig {
             quantizer_optimizer: None,
             schedule: Schedule::default(),
             range_warmup: RangeWarmup::default(),
+            batch_norm_reestimation: None,
             generator: None,
             inundation: None,
             augment: Augmentation::default(),
@@ -204,6 +209,13 @@ impl StudentConfig {
         }
         self.schedule.validate().map_err(|error| error.within("schedule"))?;
         self.range_warmup.validate().map_err(|error| error.within("range_warmup"))?;
+        if let Some(reestimation) = &self.batch_norm_reestimation {
+            if !self.reestimate_batch_norms {
+                let fix = "it is for `reestimate_batch_norms = true`: write that too, or leave the table out";
+                return Err(ConfigError::invalid("batch_norm_reestimation", "a table", fix));
+            }
+            reestimation.step().map_err(|error| error.within("batch_norm_reestimation"))?;
+        }
         if let Some(inundation) = &self.inundation {
             inundation.validate().map_err(|error| error.within("inundation"))?;
         }
@@ -257,6 +269,7 @@ mod tests {
         batch_norm = 'trained-statistics'
         batch_norm_momentum = 0.2
         reestimate_batch_norms = true
+        batch_norm_reestimation = { max_images = 200, blend = 0.5 }
         quantizer_optimizer = { kind = 'adam' }
         generator = { kind = 'gdfq', bns_weight = 0.2 }
         range_warmup = { iterations = 800, batch = 16, generator = { kind = 'gdfq' } }
@@ -272,9 +285,39 @@ mod tests {
         let generator = config.generator.clone().unwrap();
         assert_eq!((generator.kind.as_str(), generator.options), ("gdfq", toml::toml! { bns_weight = 0.2 }));
         assert_eq!((config.batch_norm, config.range_warmup.batch), (BatchNorms::TrainedStatistics, Some(16)));
+        let reestimation = Reestimation { max_images: 200, blend: 0.5, ..Reestimation::default() };
+        assert_eq!(config.batch_norm_reestimation, Some(reestimation));
         let kinds: Vec<&str> = config.augmentation.iter().map(|augmentation| augmentation.kind.as_str()).collect();
         assert_eq!((kinds, &config.augmentation[0].options), (vec!["mixup", "flip"], &toml::toml! { alpha = 0.4 }));
         config.validate(10, [3, 8, 8]).unwrap();
+    }
+
+    /// The identity of a run is the hash of its configuration with all keys that have a value: one more such key, and no
+    /// stored result is found again.
+    #[test]
+    fn keys_that_are_left_out_are_not_written() {
+        let written = toml::Table::try_from(StudentConfig::default()).unwrap();
+        let mut keys: Vec<&str> = written.keys().map(String::as_str).collect();
+        keys.sort_unstable();
+        assert_eq!(
+            keys,
+            [
+                "activation_drop",
+                "augment",
+                "batch",
+                "batch_norm",
+                "batch_norm_momentum",
+                "epochs",
+                "gradient_norms_every",
+                "log_every",
+                "loss",
+                "lr",
+                "optimizer",
+                "range_warmup",
+                "reestimate_batch_norms",
+                "schedule",
+            ]
+        );
     }
 
     #[test]
@@ -284,6 +327,7 @@ mod tests {
         assert!(toml::from_str::<StudentConfig>("augment = { mirror = true }").is_err());
         assert!(toml::from_str::<StudentConfig>("batch_norm = 'free'").is_err());
         assert!(toml::from_str::<StudentConfig>("inundation = { thresh = 1 }").is_err());
+        assert!(toml::from_str::<StudentConfig>("batch_norm_reestimation = { measured = 'weights' }").is_err());
     }
 
     #[test]
@@ -300,6 +344,21 @@ mod tests {
         assert!(message(|config| config.quantizer_lr = Some(0.0)).contains("`quantizer_lr`: 0"));
         assert!(message(|config| config.activation_drop = 1.0).contains("`activation_drop`: 1"));
         assert!(message(|config| config.batch_norm_momentum = 0.0).contains("`batch_norm_momentum`: 0"));
+        let reestimated = |reestimation: Reestimation| {
+            let batch_norm_reestimation = Some(reestimation);
+            let config = StudentConfig { reestimate_batch_norms: true, batch_norm_reestimation, ..Default::default() };
+            config.validate(300, [3, 8, 8]).map_err(|error| error.to_string())
+        };
+        let default = Reestimation::default;
+        assert!(reestimated(default()).is_ok());
+        let error = reestimated(Reestimation { max_images: 0, ..default() }).unwrap_err();
+        assert!(error.contains("`batch_norm_reestimation.max_images`: 0"), "{error}");
+        let error = reestimated(Reestimation { batch: 0, ..default() }).unwrap_err();
+        assert!(error.contains("`batch_norm_reestimation.batch`: 0"), "{error}");
+        let error = reestimated(Reestimation { blend: 1.5, ..default() }).unwrap_err();
+        assert!(error.contains("`batch_norm_reestimation.blend`: 1.5"), "{error}");
+        let error = message(|config| config.batch_norm_reestimation = Some(Reestimation::default()));
+        assert!(error.contains("`batch_norm_reestimation`: a table") && error.contains("= true"), "{error}");
         assert!(message(|config| config.range_warmup.batch = Some(16)).contains("`range_warmup.batch`"));
         assert!(message(|config| config.range_warmup.observed = Some(1)).contains("`range_warmup.observed`"));
         let generator = || toml::from_str::<GeneratorConfig>("kind = 'gdfq'").ok();

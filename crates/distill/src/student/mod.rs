@@ -12,6 +12,7 @@ mod inundation;
 mod networks;
 mod objective;
 mod record;
+mod reestimation;
 #[cfg(test)]
 mod tests;
 mod trainer;
@@ -20,4 +21,5 @@ mod warmup;
 pub use config::{BatchNorms, RangeWarmup, StudentConfig};
 pub use inundation::Inundation;
 pub use record::{LossValue, Phase, StepRecord};
+pub use reestimation::Reestimation;
 pub use trainer::StudentTrainer;

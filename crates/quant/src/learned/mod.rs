@@ -29,6 +29,8 @@ mod steps;
 #[cfg(test)]
 mod suite;
 mod ternary;
+#[cfg(test)]
+mod true_slopes;
 
 use std::fmt::Debug;
 use std::ops::RangeInclusive;

@@ -225,6 +225,43 @@ fn running_statistics_move_where_they_are_trained_or_measured_anew() {
 }
 
 #[test]
+fn statistics_are_measured_on_as_many_images_as_asked_for_and_blended_as_asked() {
+    let common = "epochs = 1\nlr = 0.01\ngradient_norms_every = 0\nreestimate_batch_norms = true";
+    let stored = |table: &str| {
+        let config = format!("{common}\nbatch = 16\nbatch_norm_reestimation = {table}\n{KL}");
+        let mut trainer = trainer(W4A4, noise(48, 1), &config, 9).unwrap();
+        let (_, before) = running(&trainer).into_iter().find(|(name, _)| name == "bn1.running_mean").unwrap();
+        run(&mut trainer, 3);
+        let (_, after) = running(&trainer).into_iter().find(|(name, _)| name == "bn1.running_mean").unwrap();
+        (trainer.passes(), before, after, trainer.student().unwrap())
+    };
+    let (passes, before, whole, student) = stored("{ max_images = 20, batch = 8 }");
+    assert_eq!(passes, 3 * 32 + 20);
+    let mut tap = FeatureTap::new(["conv1".to_owned()]);
+    let images = noise(48, 1).tensor(0..20, &Device::flex());
+    student.network.run(images, &mut Taps(vec![&mut student.tap(), &mut tap]));
+    let channels: Tensor<2> = tap.features.remove("conv1").unwrap().swap_dims(0, 1).reshape([8, 20 * 64]);
+    for (ours, theirs) in whole.iter::<f32>().zip(floats(channels.mean_dim(1))) {
+        assert!((ours - theirs).abs() < 1e-4, "{ours} is not {theirs}");
+    }
+    let (passes, _, half, _) = stored("{ max_images = 20, blend = 0.25 }");
+    assert_eq!(passes, 3 * 32 + 20);
+    for ((old, new), blended) in before.iter::<f32>().zip(whole.iter::<f32>()).zip(half.iter::<f32>()) {
+        assert!((0.75 * old + 0.25 * new - blended).abs() < 1e-4, "{blended} between {old} and {new}");
+    }
+    assert_eq!(stored("{ max_images = 100 }").0, 3 * 32 + 48, "there are no more");
+
+    let fresh = format!(
+        "{common}\niterations_per_epoch = 1\nbatch = 16\nbatch_norm_reestimation = {{ max_images = 40 }}\n\
+         generator = {GDFQ}\n{KL}"
+    );
+    let mut measured = trainer(W4A4, noise(48, 1), &fresh, 9).unwrap();
+    measured.step().unwrap();
+    // A step of training, then three batches of the generator, of which the student reads 40 images.
+    assert_eq!(measured.passes(), 3 * 16 + 3 * 16 + 40);
+}
+
+#[test]
 fn what_does_not_fit_is_an_error_that_names_its_key() {
     let refuse = |quant: &str, config: &str| match trainer(quant, noise(32, 1), config, 9) {
         Ok(_) => panic!("accepted: {config}"),

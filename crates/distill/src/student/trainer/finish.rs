@@ -1,8 +1,6 @@
 //! What is done with a trained student's images when the training is over.
 
-use blindfold_quant::{
-    BatchNormReestimation, BatchNormReestimationConfig, FitRequest, FittingStep, MeasuredWith, Silent,
-};
+use blindfold_quant::{FitRequest, FittingStep, Silent};
 use blindfold_synth::{ImageSet, Origin};
 use burn::tensor::Tensor;
 
@@ -13,18 +11,18 @@ use crate::feed::Feed;
 impl StudentTrainer {
     /// Measures the running statistics anew on the trained student, weights and activations quantized.
     pub(in crate::student) fn reestimate_batch_norms(&mut self) -> Result<(), DistillError> {
-        let config = BatchNormReestimationConfig { measured: MeasuredWith::Activations, ..Default::default() };
+        let settings = self.config.batch_norm_reestimation.clone().unwrap_or_default();
         let stored = match &self.feed {
-            Feed::Stored(stored) => Some(stored.first(config.max_images)),
+            Feed::Stored(stored) => Some(stored.first(settings.max_images)),
             Feed::Generated(_) => None,
         };
         let images = match stored {
             Some(images) => images,
-            None => self.fresh_images(config.max_images)?,
+            None => self.fresh_images(settings.max_images)?,
         };
-        let looked_at = images.dims()[0].min(config.max_images);
+        let looked_at = images.dims()[0].min(settings.max_images);
         let request = FitRequest { teacher: &self.teacher, images: &images, seed: self.seed, progress: &mut Silent };
-        let fitted = BatchNormReestimation::new(config)?.fit(request, self.resting())?;
+        let fitted = settings.step()?.fit(request, self.resting())?;
         self.passes += looked_at as u64;
         self.student.network = fitted.network.trainable();
         Ok(())

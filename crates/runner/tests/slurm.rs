@@ -193,6 +193,9 @@ fn tasks_give_the_rows_of_the_study_and_collecting_gives_them_again() {
     cluster.says("ended", "2_0|OUT_OF_MEMORY|n4\n");
     cluster.change(CELLS[0], "status", "RUNNING");
     cluster.change(CELLS[1], "config_sha256", "another");
+    let config = cluster.run_file(CELLS[1]).with_file_name("config.toml");
+    let other = fs::read_to_string(&config).unwrap().replace("weight_bits = 4", "weight_bits = 3");
+    fs::write(&config, other).unwrap();
     fs::remove_dir_all(cluster.run_file(CELLS[2]).parent().unwrap()).unwrap();
     cluster.change(CELLS[3], "status", "FAILED");
     let (code, stdout, stderr) = text(&cluster.study(&["--collect", "--out", OUT]));

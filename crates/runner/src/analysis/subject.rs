@@ -6,7 +6,7 @@ use anyhow::Result;
 use blindfold_quant::QuantizedNetwork;
 
 use crate::config::RunConfig;
-use crate::pipeline::{Context, Prepared, config_identity, trained};
+use crate::pipeline::{Context, Prepared, is_run_of, trained};
 use crate::record::{RunFolder, Status};
 
 /// A student with the folder that its analysis is written to.
@@ -41,7 +41,7 @@ impl Subject {
             return Ok(untrained(apart, why));
         }
         let info = RunFolder::read_info(&run)?;
-        if info.config_sha256 != config_identity(context, config)? {
+        if !is_run_of(context, config, &run, &info)? {
             return Ok(untrained(apart, format!(" (the run at {} has another configuration)", run.display())));
         }
         let folder = run.join("analysis");

@@ -25,5 +25,5 @@ pub(crate) use quantize::{Prepared, quantized};
 #[cfg(test)]
 pub(crate) use run::wordless;
 pub use run::{Outcome, run_once};
-pub(crate) use run::{config_identity, image_slots, ledger_identity};
+pub(crate) use run::{image_slots, is_run_of, ledger_identity};
 pub(crate) use trained::trained;

@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 use super::checkpoint::{FIT_CHECKPOINT, FitCheckpoint, unpack};
 use super::context::Context;
 use super::images::{MadeImages, make};
-use super::run::config_identity;
+use super::run::is_run_of;
 use crate::Registry;
 use crate::config::RunConfig;
 use crate::interrupt;
@@ -58,7 +58,7 @@ fn fitted(context: &Context, config: &RunConfig, images: &str) -> Result<Option<
     let info = RunFolder::read_info(&run)?;
     let same = info.status == Status::Completed
         && info.images_sha256.as_deref() == Some(images)
-        && info.config_sha256 == config_identity(context, config)?;
+        && is_run_of(context, config, &run, &info)?;
     if !same {
         return Ok(None);
     }

@@ -1,13 +1,13 @@
 //! One run: one method, one seed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, anyhow};
 use blindfold_distill::StudentTrainer;
 use blindfold_quant::{AllocationBudget, Audit, LayerError, Role, layer_errors, weight_mse};
 use blindfold_zoo::sha256_hex;
-use toml::Value;
+use toml::{Table, Value};
 
 use super::cache::CacheSlot;
 use super::check::{check_fit, check_images, check_plugins, check_quantization, pinned};
@@ -23,7 +23,7 @@ use crate::analysis::frontier;
 use crate::config::RunConfig;
 use crate::evaluate::label_accuracy;
 use crate::record::{
-    OpenRequest, Opened, Phase, Record, Recorder, RunFolder, RunIdentity, Summary, build_sinks, config_hash,
+    OpenRequest, Opened, Phase, Record, Recorder, RunFolder, RunIdentity, RunInfo, Summary, build_sinks, config_hash,
 };
 use crate::teachers::Teacher;
 
@@ -39,19 +39,29 @@ pub enum Outcome {
     Interrupted(PathBuf),
 }
 
-/// The hash of a configuration with its teacher's content and the device in it: what names a run's outcome.
-pub(crate) fn config_identity(context: &Context, config: &RunConfig) -> Result<String> {
+/// A configuration with its teacher's content and the device in it, as a table.
+fn identity_of(context: &Context, config: &RunConfig) -> Result<Table> {
     let teacher = context.teacher(&config.teacher)?;
-    let config = pinned(config, &teacher, context)?;
-    let Value::Table(table) = Value::try_from(&config).context("the configuration cannot be written as TOML")? else {
-        return Err(anyhow!("the configuration is not a table"));
-    };
-    Ok(config_hash(&table))
+    table_of(&pinned(config, &teacher, context)?)
 }
 
-/// As [`config_identity`], without the words about it: what a study knows a finished run by.
+fn table_of(config: &RunConfig) -> Result<Table> {
+    match Value::try_from(config).context("the configuration cannot be written as TOML")? {
+        Value::Table(table) => Ok(table),
+        _ => Err(anyhow!("the configuration is not a table")),
+    }
+}
+
+/// Whether the run of a folder, whose run.json says `info`, is this configuration's, whatever the words about it.
+pub(crate) fn is_run_of(context: &Context, config: &RunConfig, path: &Path, info: &RunInfo) -> Result<bool> {
+    let table = identity_of(context, config)?;
+    Ok(RunFolder::is_of(path, info, &table, &config_hash(&table))?)
+}
+
+/// The hash of a configuration with its teacher's content and the device in it, without the words about it: what a study
+/// knows a finished run by.
 pub(crate) fn ledger_identity(context: &Context, config: &RunConfig) -> Result<String> {
-    config_identity(context, &wordless(config))
+    Ok(config_hash(&identity_of(context, &wordless(config))?))
 }
 
 /// The configuration without the words about it, which change no outcome.
@@ -83,9 +93,7 @@ pub fn run_once(context: &Context, config: &RunConfig, overrides: &str, fresh: b
     check_plugins(&context.registry, config)?;
     let teacher = context.teacher(&config.teacher)?;
     let config = &pinned(config, &teacher, context)?;
-    let Value::Table(table) = Value::try_from(config).context("the configuration cannot be written as TOML")? else {
-        return Err(anyhow!("the configuration is not a table"));
-    };
+    let table = table_of(config)?;
     let test = context.test_set(&config.data)?;
     if let Ok(images) = &test {
         check_fit(config, &teacher.network, images)?;

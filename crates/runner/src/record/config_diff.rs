@@ -62,6 +62,16 @@ pub fn differences(old: &Table, new: &Table) -> Vec<Difference> {
         .collect()
 }
 
+/// Keys of words about a run, which change nothing of what it does.
+const WORDS: [&str; 5] =
+    ["experiment.summary", "method.summary", "method.source", "method.differences", "method.budget"];
+
+/// As [`differences`], without the words about a run: empty for two configurations of the same run.
+pub(super) fn differences_of_runs(old: &Table, new: &Table) -> Vec<Difference> {
+    let of_run = |difference: &Difference| !WORDS.contains(&difference.key.as_str());
+    differences(old, new).into_iter().filter(of_run).collect()
+}
+
 /// SHA-256 in hexadecimal over the flattened configuration, one `path = value` a line: the same for any order of keys, any
 /// layout and any comments.
 pub fn config_hash(table: &Table) -> String {
@@ -95,6 +105,18 @@ mod tests {
             ]
         );
         assert!(differences(&old, &old).is_empty());
+    }
+
+    #[test]
+    fn words_about_a_run_make_no_other_run() {
+        let old = table("[experiment]\nname = 'a'\n[method]\nname = 'm'\nsummary = 'x'\ndifferences = []");
+        let words = "[experiment]\nname = 'a'\nsummary = 'of a'\n[method]\nname = 'm'\nsummary = 'y'\nsource = 's'\n\
+                     differences = ['smaller']\nbudget = 'short: 1 %'";
+        assert_eq!(differences(&old, &table(words)).len(), 5);
+        assert!(differences_of_runs(&old, &table(words)).is_empty());
+        let other = words.replace("'m'", "'n'");
+        let keys: Vec<String> = differences_of_runs(&old, &table(&other)).into_iter().map(|found| found.key).collect();
+        assert_eq!(keys, ["method.name"]);
     }
 
     #[test]

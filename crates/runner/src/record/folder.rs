@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::atomic::{beside, sweep, write_atomic};
 use super::clock::rfc3339;
-use super::config_diff::differences;
+use super::config_diff::differences_of_runs;
 use super::error::RecordError;
 use super::lock::Lock;
 use super::run_info::{RunIdentity, RunInfo, Status};
@@ -29,7 +29,7 @@ pub struct OpenRequest<'a> {
     pub identity: &'a RunIdentity,
     /// The resolved configuration; written as config.toml.
     pub config: &'a toml::Table,
-    /// Its hash ([`config_hash`](super::config_hash)); runs of one folder agree in it.
+    /// Its hash ([`config_hash`](super::config_hash)).
     pub config_hash: &'a str,
     /// The command line as typed; written as overrides.txt.
     pub overrides: &'a str,
@@ -46,7 +46,7 @@ pub struct OpenRequest<'a> {
 pub enum Opened {
     /// Nothing, or a run that was moved aside: the run begins.
     New(RunFolder),
-    /// An unfinished run of the same configuration, which goes on from its last checkpoint.
+    /// An unfinished run of the same configuration, other words about it apart, which goes on from its last checkpoint.
     Resume(RunFolder),
     /// A finished one of the same configuration: there is nothing to do.
     Finished(PathBuf),
@@ -69,7 +69,8 @@ impl RunFolder {
     /// Begins, takes up or finds the run at `path`.
     ///
     /// The folder of a new run appears at once, with run.json (status RUNNING), config.toml and overrides.txt in it. A run
-    /// whose process was killed still says RUNNING and is taken up like an interrupted one.
+    /// whose process was killed still says RUNNING and is taken up like an interrupted one. Where only the words about a run have
+    /// changed (summary, source, differences, budget), it is the same run, and its files take the new ones.
     ///
     /// Three runs are moved aside, to `<name>.old-<n>`, and begun anew: any when [`fresh`](OpenRequest::fresh) asks for it; one
     /// of another configuration that FAILED before its first checkpoint, since there is nothing to go on from; with
@@ -98,8 +99,13 @@ impl RunFolder {
                 return Self::replace(path, lock, request);
             }
             let old = read_table(&path.join(CONFIG_FILE))?;
-            let differences = differences(&old, request.config);
-            return Err(RecordError::Differs { path: path.to_owned(), differences });
+            let differences = differences_of_runs(&old, request.config);
+            if !differences.is_empty() {
+                return Err(RecordError::Differs { path: path.to_owned(), differences });
+            }
+            write_config(&path.join(CONFIG_FILE), request.config)?;
+            request.config_hash.clone_into(&mut info.config_sha256);
+            write_json(&path.join(RUN_FILE), &info)?;
         }
         if info.status == Status::Completed {
             if request.remeasure && !Self::read_summary(path)?.accuracy_measured {
@@ -133,8 +139,7 @@ impl RunFolder {
         }
         let info = RunInfo::begin(request.identity, request.config_hash, request.work_tree);
         write_json(&stage.join(RUN_FILE), &info)?;
-        let config = toml::to_string_pretty(request.config).map_err(RecordError::format(&path.join(CONFIG_FILE)))?;
-        write_atomic(&stage.join(CONFIG_FILE), config.as_bytes())?;
+        write_config(&stage.join(CONFIG_FILE), request.config)?;
         write_atomic(&stage.join("overrides.txt"), format!("{}\n", request.overrides).as_bytes())?;
         for name in [CHECKPOINTS_FOLDER, SAMPLES_FOLDER] {
             let folder = stage.join(name);
@@ -216,6 +221,16 @@ impl RunFolder {
         })
     }
 
+    /// Whether the run of a folder, whose run.json says `info`, is that of a configuration with this hash, whatever the words
+    /// about it.
+    ///
+    /// # Errors
+    /// [`RecordError::Io`], [`RecordError::Format`] for its config.toml.
+    pub fn is_of(path: &Path, info: &RunInfo, config: &toml::Table, config_hash: &str) -> Result<bool, RecordError> {
+        Ok(info.config_sha256 == config_hash
+            || differences_of_runs(&read_table(&path.join(CONFIG_FILE))?, config).is_empty())
+    }
+
     /// The run.json of a folder, without taking it.
     ///
     /// # Errors
@@ -262,6 +277,11 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
 fn read_table(path: &Path) -> Result<toml::Table, RecordError> {
     let text = fs::read_to_string(path).map_err(RecordError::io("read", path))?;
     text.parse().map_err(RecordError::format::<toml::de::Error>(path))
+}
+
+fn write_config(path: &Path, config: &toml::Table) -> Result<(), RecordError> {
+    let text = toml::to_string_pretty(config).map_err(RecordError::format(path))?;
+    write_atomic(path, text.as_bytes())
 }
 
 fn write_json(path: &Path, value: &impl Serialize) -> Result<(), RecordError> {

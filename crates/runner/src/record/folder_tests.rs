@@ -11,6 +11,10 @@ fn open(path: &Path, bits: i64, fresh: bool) -> Result<Opened, RecordError> {
 
 fn open_with(path: &Path, bits: i64, fresh: bool, remeasure: bool) -> Result<Opened, RecordError> {
     let config = toml::Table::from_iter([("weight_bits".to_owned(), toml::Value::Integer(bits))]);
+    open_of(path, config, fresh, remeasure)
+}
+
+fn open_of(path: &Path, config: toml::Table, fresh: bool, remeasure: bool) -> Result<Opened, RecordError> {
     let request = OpenRequest {
         identity: &identity(),
         config: &config,
@@ -107,6 +111,27 @@ fn another_configuration_is_an_error_that_names_the_keys() {
     let text = error.to_string();
     assert!(text.contains("\n  weight_bits: was 4, now 3\n"), "{text}");
     assert_eq!(status(&path), Status::Running);
+}
+
+#[test]
+fn a_run_told_of_in_other_words_is_the_same_run() {
+    let (_root, path) = root();
+    let told =
+        |summary: &str| -> toml::Table { format!("[method]\nname = 'm'\nsummary = '{summary}'").parse().unwrap() };
+    let Opened::New(run) = open_of(&path, told("a"), false, false).unwrap() else { panic!() };
+    run.write("checkpoints/last.bin", b"state").unwrap();
+    drop(run);
+    let Opened::Resume(run) = open_of(&path, told("b"), false, false).unwrap() else { panic!() };
+    assert_eq!((run.info().resumed, &run.info().config_sha256), (1, &config_hash(&told("b"))));
+    assert!(fs::read_to_string(path.join("config.toml")).unwrap().contains("\"b\""));
+    let summary = Summary::default();
+    run.complete(&summary).unwrap();
+    assert!(matches!(open_of(&path, told("c"), false, false).unwrap(), Opened::Finished(_)));
+    let info = RunFolder::read_info(&path).unwrap();
+    assert_eq!((info.status, &info.config_sha256), (Status::Completed, &config_hash(&told("c"))));
+    let is_of = |told: &toml::Table| RunFolder::is_of(&path, &info, told, &config_hash(told)).unwrap();
+    assert!(is_of(&told("c")) && is_of(&told("d")));
+    assert!(!is_of(&"[method]\nname = 'n'\nsummary = 'c'".parse().unwrap()));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use anyhow::Result;
 use super::folder_of;
 use super::queue::{Queue, Stage, Task};
 use super::submission::Submission;
-use crate::pipeline::{Context, config_identity};
+use crate::pipeline::{Context, is_run_of};
 use crate::record::{RecordError, RunFolder, RunInfo, Status};
 use crate::study::{Grid, Ledger, Row, Selection, Study, is_open};
 
@@ -89,8 +89,7 @@ impl Collection {
 fn gather(context: &Context, study: &Study, row: &Row) -> Result<bool> {
     let path = run(context, row);
     let Some(info) = read_info(&path)? else { return Ok(false) };
-    let is_its_own =
-        info.status == Status::Completed && info.config_sha256 == config_identity(context, &row.cell.config)?;
+    let is_its_own = info.status == Status::Completed && is_run_of(context, &row.cell.config, &path, &info)?;
     if !is_its_own {
         return Ok(false);
     }

@@ -62,7 +62,8 @@ pub fn differences(old: &Table, new: &Table) -> Vec<Difference> {
         .collect()
 }
 
-/// Keys of words about a run, which change nothing of what it does.
+/// Keys of words about a run, which change nothing of what it does: what `wordless` of a run's configuration empties, but for
+/// the sinks, since a folder that goes on with others would have half a file of each.
 const WORDS: [&str; 5] =
     ["experiment.summary", "method.summary", "method.source", "method.differences", "method.budget"];
 

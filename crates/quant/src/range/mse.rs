@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Groups, Kept, RangeEstimator, RangeObserver, at_least};
-use crate::deviation::deviation;
+use crate::deviation::Counted;
 use crate::error::QuantError;
 use crate::interval::Range;
 use crate::quantizer::Quantizer;
@@ -90,11 +90,12 @@ struct Observer {
 impl Observer {
     fn search(&self, kept: &Kept) -> Result<Range, QuantError> {
         let factor = |index: usize| (1.0 - self.config.step * index as f64) as f32;
+        let values = Counted::new(kept.sample.values());
         let errors: Vec<f64> = (0..self.config.candidates)
             .into_par_iter()
             .map(|index| {
                 let map = self.quantizer.map(kept.range.scaled(factor(index)), self.bits)?;
-                Ok(deviation(kept.sample.values(), &map, self.config.p as f32))
+                Ok(values.deviation(&map, self.config.p as f32))
             })
             .collect::<Result<_, QuantError>>()?;
         let best =

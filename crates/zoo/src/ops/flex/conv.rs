@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use super::correlate::{BLOCK, Correlate, Products, SLACK};
 use super::planes::Geometry;
-use super::{FlexAutodiff, contiguous, from_values, plain, values};
+use super::{FlexAutodiff, contiguous, from_values, plain, values, winograd};
 
 /// Images whose weight gradients are summed before the sums of groups are added.
 const GROUP: usize = 8;
@@ -111,7 +111,7 @@ impl<const N: usize> Backward<Flex, N> for ConvBackward {
 }
 
 /// For each block of channels, a row of `BLOCK` values for each tap.
-type Blocks = Vec<Vec<[f32; BLOCK]>>;
+pub(super) type Blocks = Vec<Vec<[f32; BLOCK]>>;
 
 /// One phase of the input gradient: which pixels, the taps that reach them, and their values for each group.
 struct Phase {
@@ -137,6 +137,12 @@ fn forward(x: &FlexTensor, weight: &FlexTensor, bias: Option<&FlexTensor>, g: Ge
     let (x, weight) = (values(&x), values(&weight));
     let bias = bias.as_ref().map(values);
     let ([out_h, out_w], [_, columns]) = (g.out(), g.plane());
+    if winograd::suits(&g) {
+        let kernel = winograd::Kernel::new(&g, |group, out, from, u, v| {
+            weight[(((group * g.group_out() + out) * g.group_in() + from) * 3 + u) * 3 + v]
+        });
+        return from_values(winograd::convolve(x, &kernel, bias, g), [g.batch, g.channels_out, out_h, out_w]);
+    }
     let (taps, offsets) = (g.taps(), g.tap_offsets());
     let blocks: Vec<_> = (0..g.groups)
         .map(|group| blocks(g.group_out(), taps, |channel, tap| weight[(group * g.group_out() + channel) * taps + tap]))
@@ -187,6 +193,14 @@ fn input_gradient(gradient: &FlexTensor, weight: &FlexTensor, g: Geometry) -> Fl
     let weight = contiguous(weight);
     let (gradient, weight) = (values(gradient), values(&weight));
     let ([out_h, out_w], [rows, columns]) = (g.out(), g.plane());
+    if winograd::suits(&g) {
+        let turned = g.turned();
+        let kernel = winograd::Kernel::new(&turned, |group, to, from, u, v| {
+            weight[(((group * g.group_out() + from) * g.group_in() + to) * 3 + 2 - u) * 3 + 2 - v]
+        });
+        let output = winograd::convolve(gradient, &kernel, None, turned);
+        return from_values(output, [g.batch, g.channels_in, g.size[0], g.size[1]]);
+    }
     let reach = [0, 1].map(|d| (g.kernel[d] - 1) / g.stride[d]);
     let (pitch_in, height_in) = (columns + reach[1], rows + reach[0]);
     let plane_in = height_in * pitch_in;
@@ -250,6 +264,10 @@ fn input_gradient(gradient: &FlexTensor, weight: &FlexTensor, g: Geometry) -> Fl
 fn weight_gradient(x: &FlexTensor, gradient: &FlexTensor, g: Geometry) -> FlexTensor {
     let x = contiguous(x);
     let (x, gradient) = (values(&x), values(gradient));
+    if winograd::suits(&g) {
+        let output = winograd::weight_gradient(x, gradient, g);
+        return from_values(output, [g.channels_out, g.group_in(), g.kernel[0], g.kernel[1]]);
+    }
     let ([out_h, out_w], [_, columns]) = (g.out(), g.plane());
     let (taps, offsets) = (g.taps(), g.tap_offsets());
     let length = (out_h - 1) * columns + out_w;

@@ -9,6 +9,7 @@ mod pointwise;
 mod scale_gradient;
 mod sloped;
 mod substitute;
+mod winograd;
 
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, DispatchDevice, Flex};

@@ -25,6 +25,17 @@ impl Geometry {
         [0, 1].map(|d| (self.size[d] + 2 * self.padding[d] - self.kernel[d]) / self.stride[d] + 1)
     }
 
+    /// The convolution that the input gradient is, for stride 1 and a padding below the kernel's size.
+    pub(super) fn turned(&self) -> Self {
+        Self {
+            channels_in: self.channels_out,
+            channels_out: self.channels_in,
+            size: self.out(),
+            padding: [0, 1].map(|d| self.kernel[d] - 1 - self.padding[d]),
+            ..*self
+        }
+    }
+
     /// Height and width of one phase plane.
     pub(super) fn plane(&self) -> [usize; 2] {
         [0, 1].map(|d| (self.size[d] + 2 * self.padding[d]).div_ceil(self.stride[d]))

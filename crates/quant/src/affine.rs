@@ -106,9 +106,9 @@ impl Affine {
         }
     }
 
-    /// Writes `x^` of each value of `input` to `output`.
-    pub fn fake_quantize(&self, input: &[f32], output: &mut [f32]) {
-        self.visit(Write { input, output });
+    /// Puts `x^` in the place of each value.
+    pub fn fake_quantize(&self, values: &mut [f32]) {
+        self.visit(Replace(values));
     }
 }
 
@@ -117,21 +117,15 @@ pub(crate) trait Visitor<R> {
     fn visit(self, fake_quantize: impl Fn(f32) -> f32 + Copy) -> R;
 }
 
-struct Write<'a> {
-    input: &'a [f32],
-    output: &'a mut [f32],
-}
+/// Writes to each place what [`Affine::visit`] makes of its value.
+struct Replace<'a>(&'a mut [f32]);
 
-impl Visitor<()> for Write<'_> {
+impl Visitor<()> for Replace<'_> {
     #[inline(always)]
     fn visit(self, fake_quantize: impl Fn(f32) -> f32 + Copy) {
         vectorized(
             #[inline(always)]
-            move || {
-                for (to, &from) in self.output.iter_mut().zip(self.input) {
-                    *to = fake_quantize(from);
-                }
-            },
+            move || self.0.iter_mut().for_each(|value| *value = fake_quantize(*value)),
         );
     }
 }
@@ -150,8 +144,8 @@ mod tests {
         let values: Vec<f32> =
             (-4000..4000).map(|index| index as f32 * 0.021).chain([89.999, 90.001, 1e30, -1e30]).collect();
         for map in maps {
-            let mut output = vec![0.0; values.len()];
-            map.fake_quantize(&values, &mut output);
+            let mut output = values.clone();
+            map.fake_quantize(&mut output);
             for (x, y) in values.iter().zip(output) {
                 assert_eq!(y, map.value(map.code(*x)), "{map:?} at {x}");
             }
@@ -161,8 +155,8 @@ mod tests {
     #[test]
     fn halves_round_to_even() {
         let map = Affine { arithmetic: Arithmetic::Divide, scale: 1.0, zero: 0.0, low: -8.0, high: 7.0 };
-        let mut output = [9.0; 6];
-        map.fake_quantize(&[0.5, 1.5, 2.5, -0.5, -1.5, -2.5], &mut output);
-        assert_eq!(output, [0.0, 2.0, 2.0, 0.0, -2.0, -2.0]);
+        let mut values = [0.5, 1.5, 2.5, -0.5, -1.5, -2.5];
+        map.fake_quantize(&mut values);
+        assert_eq!(values, [0.0, 2.0, 2.0, 0.0, -2.0, -2.0]);
     }
 }

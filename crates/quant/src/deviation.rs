@@ -12,7 +12,7 @@ pub(crate) fn deviation(values: &[f32], map: &Affine, p: f32) -> f64 {
     if values.is_empty() {
         return 0.0;
     }
-    map.visit(Deviation { values, p }) / values.len() as f64
+    map.visit(Deviation { values, p, limit: f64::INFINITY }) / values.len() as f64
 }
 
 /// Values whose deviation is asked for many maps: zeros, half of all after a rectifier, are counted once.
@@ -27,26 +27,36 @@ impl Counted {
         Self { zeros: values.len() - others.len(), others }
     }
 
-    /// As [`deviation`], with another order of its sums.
-    pub(crate) fn deviation(&self, map: &Affine, p: f32) -> f64 {
-        let (zeros, others) = (self.zeros as f64, self.others.len() as f64);
-        let at_zero = if self.zeros > 0 { deviation(&[0.0], map, p) } else { 0.0 };
-        (zeros * at_zero + others * deviation(&self.others, map, p)) / (zeros + others).max(1.0)
+    /// As [`deviation`], with another order of its sums; above `limit` it is left at some value above.
+    pub(crate) fn deviation(&self, map: &Affine, p: f32, limit: f64) -> f64 {
+        let count = ((self.zeros + self.others.len()) as f64).max(1.0);
+        let at_zero = if self.zeros > 0 { self.zeros as f64 * deviation(&[0.0], map, p) } else { 0.0 };
+        // Where the limit is this very deviation, rounding must not make it less.
+        let limit = limit * count * (1.0 + 1e-9) - at_zero;
+        (at_zero + map.visit(Deviation { values: &self.others, p, limit })) / count
+    }
+
+    /// About one value in `step`, evenly from all.
+    pub(crate) fn thinned(&self, step: usize) -> Self {
+        Self { zeros: self.zeros / step, others: self.others.iter().copied().step_by(step).collect() }
     }
 }
 
 struct Deviation<'a> {
     values: &'a [f32],
     p: f32,
+    /// Where the sum exceeds it, the rest is left out.
+    limit: f64,
 }
 
 impl Visitor<f64> for Deviation<'_> {
     #[inline(always)]
     fn visit(self, fake_quantize: impl Fn(f32) -> f32 + Copy) -> f64 {
-        let p = self.p;
+        let Self { values, p, limit } = self;
         if p == 2.0 {
             sum(
-                self.values,
+                values,
+                limit,
                 #[inline(always)]
                 |x| {
                     let d = x - fake_quantize(x);
@@ -55,13 +65,15 @@ impl Visitor<f64> for Deviation<'_> {
             )
         } else if p == 1.0 {
             sum(
-                self.values,
+                values,
+                limit,
                 #[inline(always)]
                 |x| (x - fake_quantize(x)).abs(),
             )
         } else {
             sum(
-                self.values,
+                values,
+                limit,
                 #[inline(always)]
                 |x| power((x - fake_quantize(x)).abs(), p),
             )
@@ -70,13 +82,16 @@ impl Visitor<f64> for Deviation<'_> {
 }
 
 #[inline(always)]
-fn sum(values: &[f32], term: impl Fn(f32) -> f32) -> f64 {
+fn sum(values: &[f32], limit: f64, term: impl Fn(f32) -> f32) -> f64 {
     vectorized(
         #[inline(always)]
         || {
             let mut total = 0.0;
             for block in values.chunks(4096) {
                 total += f64::from(lane_sum(block, &term));
+                if total > limit {
+                    break;
+                }
             }
             total
         },
@@ -138,8 +153,11 @@ mod tests {
         for values in [&values[..], &values[..1], &[0.0; 5], &[]] {
             let counted = Counted::new(values);
             for (map, p) in [(&map, 2.4), (&map, 2.0), (&without_zero, 2.4), (&without_zero, 1.0)] {
-                let (all, ours) = (deviation(values, map, p), counted.deviation(map, p));
+                let (all, ours) = (deviation(values, map, p), counted.deviation(map, p, f64::INFINITY));
                 assert!((ours - all).abs() <= 1e-5 * all.max(1e-30), "{ours} {all}");
+                assert_eq!(counted.deviation(map, p, ours), ours);
+                let stopped = counted.deviation(map, p, ours / 2.0);
+                assert!(ours == 0.0 || stopped > ours / 2.0 && stopped <= ours, "{stopped} of {ours}");
             }
         }
     }

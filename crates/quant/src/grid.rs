@@ -1,10 +1,11 @@
 //! The codes of a whole tensor.
 
+use blindfold_zoo::ops::change_values;
 use burn::tensor::{Tensor, TensorData};
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::affine::{Affine, Arithmetic};
+use crate::change_groups::change_groups;
 use crate::error::QuantError;
 use crate::host::is_host;
 use crate::precision::checked_bits;
@@ -114,8 +115,14 @@ impl Grid {
     /// # Shapes
     /// - x and output: rank 4; with an axis, the size along it is [`Self::groups`]
     pub fn fake_quantize(&self, x: Tensor<4>) -> Tensor<4> {
-        let device = x.device();
-        if is_host(&device) { self.fake_quantize_on_host(x) } else { self.decode(self.codes(x)) }
+        if !is_host(&x.device()) {
+            return self.decode(self.codes(x));
+        }
+        let shape = x.dims();
+        change_values(x, |values| {
+            self.replace(values, shape)
+                .expect("a tensor has the channels that its grid was calibrated for, as all shapes must agree");
+        })
     }
 
     /// The integer codes, as floating-point numbers of the same shape.
@@ -152,35 +159,14 @@ impl Grid {
     /// # Errors
     /// [`QuantError::Groups`] when the shape does not have the grid's groups.
     pub fn fake_quantize_values(&self, values: &[f32], shape: [usize; 4]) -> Result<Vec<f32>, QuantError> {
-        const BLOCK: usize = 1 << 15;
-        let (groups, run) = match self.axis {
-            None => (1, values.len()),
-            Some(axis) => (shape[axis], shape[axis + 1..].iter().product()),
-        };
-        if groups != self.groups() {
-            return Err(QuantError::Groups { expected: self.groups(), found: groups });
-        }
-        let mut output = vec![0.0f32; values.len()];
-        if run == 0 {
-            return Ok(output);
-        }
-        if groups == 1 {
-            let map = self.map(0);
-            output
-                .par_chunks_mut(BLOCK)
-                .zip(values.par_chunks(BLOCK))
-                .for_each(|(to, from)| map.fake_quantize(from, to));
-        } else {
-            let runs = (BLOCK / run).max(1);
-            output.par_chunks_mut(run * runs).zip(values.par_chunks(run * runs)).enumerate().for_each(
-                |(block, (to, from))| {
-                    for (index, (to, from)) in to.chunks_mut(run).zip(from.chunks(run)).enumerate() {
-                        self.map((block * runs + index) % groups).fake_quantize(from, to);
-                    }
-                },
-            );
-        }
+        let mut output = values.to_vec();
+        self.replace(&mut output, shape)?;
         Ok(output)
+    }
+
+    /// Puts `x^` in the place of each value, as [`Self::fake_quantize_values`].
+    pub(crate) fn replace(&self, values: &mut [f32], shape: [usize; 4]) -> Result<(), QuantError> {
+        change_groups(values, shape, self.axis, self.groups(), |group, values| self.map(group).fake_quantize(values))
     }
 
     /// The codes of values of that shape in row-major order.
@@ -222,18 +208,6 @@ impl Grid {
             output.extend(run.iter().map(|&value| each(&map, value)));
         }
         Ok(output)
-    }
-
-    fn fake_quantize_on_host(&self, x: Tensor<4>) -> Tensor<4> {
-        let (shape, device) = (x.dims(), x.device());
-        let data = x.into_data();
-        let output = match data.as_slice::<f32>() {
-            Ok(values) => self.fake_quantize_values(values, shape),
-            Err(_) => self.fake_quantize_values(&data.iter::<f32>().collect::<Vec<_>>(), shape),
-        };
-        let output =
-            output.expect("a tensor has the channels that its grid was calibrated for, as all shapes must agree");
-        Tensor::from_data(TensorData::new(output, shape), &device)
     }
 
     /// Scale and zero point, shaped to broadcast over `x`.

@@ -17,6 +17,7 @@ mod analysis;
 mod architectures;
 mod audit;
 mod bounds;
+mod change_groups;
 mod channel_statistics;
 mod codec;
 mod deviation;

@@ -1,9 +1,13 @@
 //! Codes that are places in a table of levels.
 
+use std::borrow::Cow;
+
+use blindfold_zoo::vectorized;
 use burn::tensor::{Tensor, TensorData};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::change_groups::change_groups;
 use crate::error::QuantError;
 use crate::samples::host_values;
 
@@ -140,7 +144,25 @@ impl Codebook {
     }
 
     pub(super) fn fake_quantize_values(&self, values: &[f32], shape: [usize; 4]) -> Result<Vec<f32>, QuantError> {
-        self.map(values, shape, |table, bounds, x| if x.is_nan() { x } else { table[nearest(bounds, x)] })
+        let mut output = values.to_vec();
+        self.replace(&mut output, shape)?;
+        Ok(output)
+    }
+
+    /// Puts the level in the place of each value, as [`Self::fake_quantize_values`].
+    pub(super) fn replace(&self, values: &mut [f32], shape: [usize; 4]) -> Result<(), QuantError> {
+        let bounds = self.bounds();
+        change_groups(values, shape, self.axis, self.groups(), |group, values| {
+            snap(&self.levels[group], &bounds[group], values);
+        })
+    }
+
+    /// The thresholds of all groups.
+    fn bounds(&self) -> Cow<'_, [Vec<f32>]> {
+        match self.thresholds.is_empty() {
+            true => self.levels.iter().map(|table| thresholds(table)).collect(),
+            false => Cow::Borrowed(&self.thresholds),
+        }
     }
 
     pub(super) fn encode(&self, values: &[f32], shape: [usize; 4]) -> Result<Vec<i32>, QuantError> {
@@ -182,14 +204,7 @@ impl Codebook {
         if run == 0 {
             return Ok(Vec::new());
         }
-        let midways: Vec<Vec<f32>>;
-        let bounds = match self.thresholds.is_empty() {
-            true => {
-                midways = self.levels.iter().map(|table| thresholds(table)).collect();
-                &midways
-            }
-            false => &self.thresholds,
-        };
+        let bounds = self.bounds();
         Ok(values
             .par_iter()
             .with_min_len(1 << 12)
@@ -216,6 +231,42 @@ fn nearest(thresholds: &[f32], x: f32) -> usize {
     thresholds.partition_point(|&threshold| threshold < x)
 }
 
+/// Tables up to this many levels are gone through for sixteen values together; in longer ones each value is searched.
+const SHORT: usize = 64;
+/// Values that are compared together.
+const LANES: usize = 16;
+
+/// Puts its level in the place of each value; NaN stays.
+fn snap(levels: &[f32], thresholds: &[f32], values: &mut [f32]) {
+    let search = |value: &mut f32| {
+        if !value.is_nan() {
+            *value = levels[nearest(thresholds, *value)];
+        }
+    };
+    if levels.len() > SHORT {
+        return values.iter_mut().for_each(search);
+    }
+    let (rows, rest) = values.as_chunks_mut::<LANES>();
+    vectorized(
+        #[inline(always)]
+        || {
+            for row in rows {
+                let x = *row;
+                let mut y = [levels[0]; LANES];
+                for (&threshold, &level) in thresholds.iter().zip(&levels[1..]) {
+                    for lane in 0..LANES {
+                        y[lane] = if threshold < x[lane] { level } else { y[lane] };
+                    }
+                }
+                for lane in 0..LANES {
+                    row[lane] = if x[lane].is_nan() { x[lane] } else { y[lane] };
+                }
+            }
+        },
+    );
+    rest.iter_mut().for_each(search);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +283,19 @@ mod tests {
         assert_eq!(book.decode(&codes, shape).unwrap(), quantized);
         assert!(matches!(book.decode(&[0, 0, 0, 0, 2, 0, 0, 0], shape), Err(QuantError::Grid(_))));
         assert!(matches!(book.encode(&values, [4, 2, 1, 1]), Err(QuantError::Groups { expected: 2, found: 4 })));
+    }
+
+    #[test]
+    fn short_tables_give_what_a_search_gives() {
+        for count in [1, 2, 16, SHORT, SHORT + 1, 200] {
+            let levels: Vec<f32> = (0..count).map(|index| (index * index) as f32 * 0.01 - 1.0).collect();
+            let mut values: Vec<f32> = (0..501).map(|index| index as f32 * 0.02 - 2.0).collect();
+            let bounds = thresholds(&levels);
+            values.extend(bounds.iter().chain(&[f32::INFINITY, f32::NEG_INFINITY, -0.0]));
+            let expected: Vec<f32> = values.iter().map(|&x| levels[nearest(&bounds, x)]).collect();
+            snap(&levels, &bounds, &mut values);
+            assert_eq!(values, expected);
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 mod codebook;
 mod half;
 
-use burn::tensor::{Tensor, TensorData};
+use blindfold_zoo::ops::change_values;
+use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
 pub use codebook::Codebook;
@@ -11,7 +12,6 @@ pub use half::Half;
 
 use crate::error::QuantError;
 use crate::grid::Grid;
-use crate::samples::host_values;
 
 /// How the values of one tensor become codes, and codes become values again.
 ///
@@ -165,11 +165,14 @@ impl Codec {
         if let Self::Uniform(grid) = self {
             return grid.fake_quantize(x);
         }
-        let (shape, device) = (x.dims(), x.device());
-        let values = self
-            .fake_quantize_values(&host_values(x), shape)
-            .expect("a tensor has the channels that its codec was fitted for, as all shapes must agree");
-        Tensor::from_data(TensorData::new(values, shape), &device)
+        let shape = x.dims();
+        change_values(x, |values| {
+            let replaced = match self {
+                Self::Codebook(book) => book.replace(values, shape),
+                _ => self.fake_quantize_values(values, shape).map(|quantized| values.copy_from_slice(&quantized)),
+            };
+            replaced.expect("a tensor has the channels that its codec was fitted for, as all shapes must agree");
+        })
     }
 
     /// 1 where a value lies within what has codes, 0 where it is clipped.

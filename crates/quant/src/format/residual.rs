@@ -83,8 +83,8 @@ impl NumberFormat for Residual {
             let grid = self.grid.grid(&rest, bits, axis)?;
             let mut values = Vec::with_capacity(rest.values().len());
             for (group, from) in rest.iter().enumerate() {
-                let mut part = vec![0.0; from.len()];
-                grid.map(group).fake_quantize(from, &mut part);
+                let mut part = from.to_vec();
+                grid.map(group).fake_quantize(&mut part);
                 values.extend(from.iter().zip(part).map(|(from, part)| from - part));
             }
             rest = Samples::new(values, samples.groups())?;

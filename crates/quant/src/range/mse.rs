@@ -80,6 +80,13 @@ impl RangeEstimator for Mse {
     }
 }
 
+/// One value in so many is looked at first.
+const GUESS: usize = 32;
+
+fn first_least(errors: &[f64]) -> usize {
+    errors.iter().enumerate().fold(0, |best, (index, error)| if *error < errors[best] { index } else { best })
+}
+
 struct Observer {
     config: MseConfig,
     quantizer: Arc<dyn Quantizer>,
@@ -90,16 +97,22 @@ struct Observer {
 impl Observer {
     fn search(&self, kept: &Kept) -> Result<Range, QuantError> {
         let factor = |index: usize| (1.0 - self.config.step * index as f64) as f32;
+        let p = self.config.p as f32;
         let values = Counted::new(kept.sample.values());
-        let errors: Vec<f64> = (0..self.config.candidates)
-            .into_par_iter()
-            .map(|index| {
-                let map = self.quantizer.map(kept.range.scaled(factor(index)), self.bits)?;
-                Ok(values.deviation(&map, self.config.p as f32))
-            })
-            .collect::<Result<_, QuantError>>()?;
-        let best =
-            errors.iter().enumerate().fold(0, |best, (index, error)| if *error < errors[best] { index } else { best });
+        let errors = |values: &Counted, limit: f64| -> Result<Vec<f64>, QuantError> {
+            (0..self.config.candidates)
+                .into_par_iter()
+                .map(|index| {
+                    let map = self.quantizer.map(kept.range.scaled(factor(index)), self.bits)?;
+                    Ok(values.deviation(&map, p, limit))
+                })
+                .collect()
+        };
+        // The best for a few values bounds what the best for all can have, so that most are left early.
+        let guess = first_least(&errors(&values.thinned(GUESS), f64::INFINITY)?);
+        let limit =
+            values.deviation(&self.quantizer.map(kept.range.scaled(factor(guess)), self.bits)?, p, f64::INFINITY);
+        let best = first_least(&errors(&values, limit)?);
         Ok(kept.range.scaled(factor(best)))
     }
 }

@@ -284,13 +284,12 @@ fn coarse(teacher: &Network, bits: u8) -> Result<Network, SynthError> {
 fn on_grid(weight: &Tensor<4>, bits: u8) -> Result<Tensor<4>, QuantError> {
     let quantizer = ZeroqAffine::new(&ZeroqAffineConfig::default())?;
     let shape = weight.dims();
-    let values: Vec<f32> = weight.to_data().iter::<f32>().collect();
+    let mut values: Vec<f32> = weight.to_data().iter::<f32>().collect();
     let channel = (values.len() / shape[0].max(1)).max(1);
-    let mut rounded = vec![0.0; values.len()];
-    for (from, to) in values.chunks(channel).zip(rounded.chunks_mut(channel)) {
-        quantizer.map(Range::of(from)?, bits)?.fake_quantize(from, to);
+    for values in values.chunks_mut(channel) {
+        quantizer.map(Range::of(values)?, bits)?.fake_quantize(values);
     }
-    Ok(Tensor::from_data(TensorData::new(rounded, shape), &weight.device()))
+    Ok(Tensor::from_data(TensorData::new(values, shape), &weight.device()))
 }
 
 pub(super) const ENTRY: Entry<dyn ImageSource> = Entry {

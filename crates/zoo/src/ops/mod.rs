@@ -4,6 +4,7 @@
 //! the passes over memory around Burn's matrix products cost more than the products (`docs/performance.md`).
 
 mod affine;
+mod change_values;
 mod conv;
 #[cfg(feature = "flex")]
 mod flex;
@@ -15,6 +16,7 @@ mod sloped;
 mod substitute;
 
 pub use affine::channel_affine;
+pub use change_values::change_values;
 pub use conv::conv2d;
 pub use leaky_relu::leaky_relu;
 pub use moments::{Moments, channel_moments};

@@ -9,6 +9,7 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
+use super::change_values::changed;
 use super::{FlexAutodiff, contiguous, from_values, plain, values};
 use crate::{lane_product, lane_sum, vectorized};
 
@@ -21,7 +22,7 @@ pub(in crate::ops) fn channel_affine(x: Tensor<4>, scale: Tensor<1>, shift: Tens
             plain(scale.try_into_primitive::<Flex>()),
             plain(shift.try_into_primitive::<Flex>()),
         ];
-        return Tensor::from_primitive::<Flex>(forward(&x, &scale, &shift, dims));
+        return Tensor::from_primitive::<Flex>(in_place(x, &scale, &shift, dims));
     }
     let (x, x_node) = plain(x.autodiff().try_into_primitive::<FlexAutodiff>()).into_parts();
     let (scale, scale_node) = plain(scale.autodiff().try_into_primitive::<FlexAutodiff>()).into_parts();
@@ -63,6 +64,24 @@ impl Backward<Flex, 3> for AffineBackward {
             grads.register::<Flex>(node.id, result);
         }
     }
+}
+
+fn in_place(
+    x: FlexTensor,
+    scale: &FlexTensor,
+    shift: &FlexTensor,
+    [_, channels, height, width]: [usize; 4],
+) -> FlexTensor {
+    let (scale, shift) = (contiguous(scale), contiguous(shift));
+    let (scale, shift) = (values(&scale), values(&shift));
+    let area = (height * width).max(1);
+    changed(x, |x| {
+        x.par_chunks_exact_mut(area * channels.max(1)).for_each(|image| {
+            for ((picture, &scale), &shift) in image.chunks_exact_mut(area).zip(scale).zip(shift) {
+                vectorized(move || picture.iter_mut().for_each(|value| *value = scale * *value + shift));
+            }
+        });
+    })
 }
 
 fn forward(x: &FlexTensor, scale: &FlexTensor, shift: &FlexTensor, dims: [usize; 4]) -> FlexTensor {

@@ -1,6 +1,7 @@
 //! The operations on the flex device: kernels over plain `f32` slices, and their gradients.
 
 mod affine;
+mod change_values;
 mod conv;
 mod correlate;
 mod moments;
@@ -16,6 +17,7 @@ use burn::backend::{Autodiff, DispatchDevice, Flex};
 use burn::tensor::{DType, Tensor, TensorData};
 
 pub(super) use affine::channel_affine;
+pub(super) use change_values::change_values;
 pub(super) use conv::conv2d;
 pub(super) use moments::channel_moments;
 pub(super) use pointwise::pointwise;

@@ -27,8 +27,8 @@ pub(crate) fn change_groups(
     }
     if groups == 1 {
         values.par_chunks_mut(BLOCK).for_each(|values| change(0, values));
-    } else if run > 0 {
-        let runs = (BLOCK / run).max(1);
+    } else if let Some(runs) = BLOCK.checked_div(run) {
+        let runs = runs.max(1);
         values.par_chunks_mut(run * runs).enumerate().for_each(|(block, values)| {
             for (index, values) in values.chunks_mut(run).enumerate() {
                 change((block * runs + index) % groups, values);

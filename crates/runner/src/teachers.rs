@@ -60,7 +60,7 @@ pub(crate) fn load(
                 return Err(Usage(how_to_get(&name, &card, &path, home)).into());
             }
             Checksum::Sha256(card.sha256.clone().into())
-                .check(&path, format!("delete it and type: blindfold teacher fetch {name}"))
+                .check(&path, how_to_restore(&name, &card)?)
                 .with_context(|| format!("teacher {name}"))?;
             (card.architecture, card.normalization, path)
         }
@@ -89,6 +89,18 @@ pub(crate) fn strange_data(table: &TeacherTable, data: &str) -> Option<String> {
     })
 }
 
+/// What to do where a catalogued teacher's file is not the one that the catalogue knows.
+fn how_to_restore(name: &str, card: &TeacherCard) -> Result<String> {
+    Ok(match (card.place()?, &card.url) {
+        (TeacherPlace::Shipped(model), _) => format!(
+            "for the shipped one type: git checkout models/{model}; for one of your own name its file: teacher.file = \"...\", with \
+             teacher.architecture and teacher.normalization"
+        ),
+        (TeacherPlace::DataFolder(_), Some(_)) => format!("delete it and type: blindfold teacher fetch {name}"),
+        (TeacherPlace::DataFolder(_), None) => format!("put the file of its publisher there ({})", card.source),
+    })
+}
+
 /// What to type to get a teacher that is not there.
 pub(crate) fn how_to_get(name: &str, card: &TeacherCard, path: &std::path::Path, home: &DataHome) -> String {
     let how = match &card.url {
@@ -106,6 +118,15 @@ pub(crate) fn how_to_get(name: &str, card: &TeacherCard, path: &std::path::Path,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_changed_file_is_restored_from_where_it_came() {
+        let how = |name: &str| how_to_restore(name, &find_teacher(name).unwrap()).unwrap();
+        let shipped = how("resnet20-shapes10");
+        assert!(shipped.contains("git checkout models/resnet20-shapes10.safetensors"), "{shipped}");
+        let fetched = how("resnet20-cifar10");
+        assert!(!fetched.contains("git checkout") && !fetched.contains("teacher.file"), "{fetched}");
+    }
 
     #[test]
     fn a_teacher_on_another_data_set_than_its_own_is_strange() {

@@ -66,6 +66,35 @@ fn convolution_and_its_gradients_are_burn_s() {
 }
 
 #[test]
+fn winograd_s_filtering_errs_by_less_than_a_millionth_of_the_output_s_deviation() {
+    let (channels, size) = (64, 9);
+    let x = random([2, channels, size, size], "x").inner();
+    let weight = random([channels, channels, 3, 3], "weight").inner();
+    let ours: Vec<f32> = conv2d(x.clone(), weight.clone(), None, [1; 2], [1; 2], 1).into_data().try_into_vec().unwrap();
+    let (x, weight): (Vec<f32>, Vec<f32>) =
+        (x.into_data().try_into_vec().unwrap(), weight.into_data().try_into_vec().unwrap());
+    let (mut errors, mut squares) = (0.0, 0.0);
+    for (index, value) in ours.iter().enumerate() {
+        let (column, row, out, image) =
+            (index % size, index / size % size, index / size / size % channels, index / size / size / channels);
+        let mut exact = 0.0f64;
+        for from in 0..channels {
+            for (u, v) in (0..3).flat_map(|u| (0..3).map(move |v| (u, v))) {
+                let (h, w) = ((row + u).wrapping_sub(1), (column + v).wrapping_sub(1));
+                if h < size && w < size {
+                    let pixel = x[((image * channels + from) * size + h) * size + w];
+                    exact += f64::from(pixel) * f64::from(weight[((out * channels + from) * 3 + u) * 3 + v]);
+                }
+            }
+        }
+        errors += (f64::from(*value) - exact).powi(2);
+        squares += exact * exact;
+    }
+    assert!(errors.sqrt() < 1e-6 * squares.sqrt(), "{}", (errors / squares).sqrt());
+    assert!(errors > 0.0);
+}
+
+#[test]
 fn a_constant_weight_gets_no_gradient_and_does_not_stop_the_input_s() {
     let x = random([2, 3, 8, 8], "x").require_grad();
     let weight = random([4, 3, 3, 3], "weight").inner();

@@ -113,9 +113,18 @@ impl Place {
 }
 
 /// Runs the program with these plugins and the process's arguments.
+///
+/// It runs on a thread of rayon's pool: from outside, each of the many short loops of a step would wake a thread of the pool, and wait.
 pub fn run(registry: Registry) -> ExitCode {
-    run_with(registry, std::env::args_os())
+    let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
+    if let Err(error) = pool {
+        tracing::debug!("the caller has made the thread pool: {error}");
+    }
+    rayon::scope(|_| run_with(registry, std::env::args_os()))
 }
+
+/// Bytes of stack of each thread: as much as a main thread has.
+const STACK: usize = 8 << 20;
 
 fn run_with(registry: Registry, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let cli = match Cli::try_parse_from(arguments) {

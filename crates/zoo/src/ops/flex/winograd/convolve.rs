@@ -1,16 +1,23 @@
 //! The convolution itself: the forward pass, and with the kernel turned round the input gradient.
 
+use std::cell::RefCell;
+
 use pulp::Arch;
 use rayon::prelude::*;
 
+use super::buffers::Buffers;
 use super::strip::Strips;
 use super::transform::{Gather, Pictures, Spread};
-use super::{Kernel, POINTS};
+use super::Kernel;
 use crate::ops::flex::correlate::{BLOCK, Correlate, SLACK};
 use crate::ops::flex::planes::Geometry;
 
 /// Positions of a strip: rows long enough for whole vectors, planes short enough for the second cache.
 const POSITIONS: usize = 288;
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
 
 /// `out[n,o] = sum_i kernel[o,i] (*) x[n,i] + bias[o]`, values in row-major order.
 pub(in crate::ops::flex) fn convolve(x: &[f32], kernel: &Kernel, bias: Option<&[f32]>, g: Geometry) -> Vec<f32> {
@@ -24,9 +31,8 @@ pub(in crate::ops::flex) fn convolve(x: &[f32], kernel: &Kernel, bias: Option<&[
     let arch = Arch::new();
     // Each output value is the same sum whatever lies beside it, so chunks may depend on the number of threads.
     let together = strips.images().min(g.batch.div_ceil(rayon::current_num_threads())).max(1);
-    output.par_chunks_mut((together * to.image).max(1)).enumerate().for_each_init(
-        || (vec![0.0; g.group_in() * POINTS * strips.plane + SLACK], vec![0.0; POINTS * BLOCK * pitch]),
-        |(planes, sums), (chunk, output)| {
+    output.par_chunks_mut((together * to.image).max(1)).enumerate().for_each(|(chunk, output)| {
+        Buffers::lend(&BUFFERS, strips, &g, |planes, sums| {
             let images = output.len() / to.image;
             for (group, kernel) in kernel.groups.iter().enumerate() {
                 let start = chunk * together * from.image + group * g.group_in() * g.size[0] * g.size[1];
@@ -65,7 +71,7 @@ pub(in crate::ops::flex) fn convolve(x: &[f32], kernel: &Kernel, bias: Option<&[
                     }
                 }
             }
-        },
-    );
+        });
+    });
     output
 }

@@ -9,6 +9,7 @@
 //! Networks, CVPR 2016, section 4 (there in two dimensions). In `f32` the error of 16 to 64 channels is 2.5 times that of the plain
 //! sum: 2e-7 to 4e-7 of the output's standard deviation. A value that is not finite makes NaN of the other rows of its tile.
 
+mod buffers;
 mod convolve;
 mod kernel;
 mod strip;

@@ -4,12 +4,12 @@ use super::TILE;
 use crate::ops::flex::planes::Geometry;
 
 /// Zeros after the rows of a plane: the last row's padding, and room for whole vectors.
-const GAP: usize = 16;
+pub(super) const GAP: usize = 16;
 
 /// The rows of tiles of some images, one after the other, each as one run of memory for each point and channel.
 ///
 /// A row is the left padding and the input row; its right padding is the left one of the row that follows.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Strips {
     /// Rows of tiles that an image has.
     pub(super) tiles: usize,

@@ -2,7 +2,7 @@
 
 use pulp::{Simd, WithSimd};
 
-use super::strip::Strip;
+use super::strip::{GAP, Strip};
 use super::{POINTS, TILE};
 use crate::ops::flex::correlate::BLOCK;
 
@@ -42,7 +42,8 @@ fn write<S: Simd>(to: &mut [f32], at: usize, value: S::f32s) {
 
 /// Writes `B^T x` of some channels into their planes.
 ///
-/// Whole vectors are written, with zeros beyond the row: on the padding and on the row that follows, which comes later.
+/// Whole vectors are written, with zeros beyond the row: on the padding and on the row that follows, which comes later. After a strip
+/// that is shorter than others there are zeros too, so that no run read from it has values of an earlier strip.
 pub(super) struct Spread<'a> {
     pub(super) strip: Strip,
     pub(super) pictures: Pictures,
@@ -61,6 +62,9 @@ impl WithSimd for Spread<'_> {
         let [height, width] = pictures.size;
         let plane = strip.strips.plane;
         let [two, four, minus_four, minus_five] = [2.0, 4.0, -4.0, -5.0].map(|value| simd.splat_f32s(value));
+        for plane in planes.chunks_exact_mut(plane).take(channels * POINTS) {
+            plane[strip.length()..][..GAP].fill(0.0);
+        }
         for channel in 0..channels {
             for (start, image, first) in strip.tiles() {
                 for column in (0..width).step_by(S::F32_LANES) {

@@ -1,9 +1,12 @@
 //! The weight gradient.
 
+use std::cell::RefCell;
+
 use pulp::Arch;
 use rayon::prelude::*;
 
 use super::POINTS;
+use super::buffers::Buffers;
 use super::kernel::kernel_gradient;
 use super::strip::Strips;
 use super::transform::{Pictures, Scatter, Spread};
@@ -12,6 +15,10 @@ use crate::ops::flex::planes::Geometry;
 
 /// Positions that are multiplied before the sums over positions are taken.
 const POSITIONS: usize = 576;
+
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
 
 /// `dw[o,i,u,v] = sum_{n,h,w} gradient[n,o,h,w] x[n,i,h+u-p,w+v-p]`, values in row-major order.
 pub(in crate::ops::flex) fn weight_gradient(x: &[f32], gradient: &[f32], g: Geometry) -> Vec<f32> {
@@ -28,9 +35,8 @@ pub(in crate::ops::flex) fn weight_gradient(x: &[f32], gradient: &[f32], g: Geom
     let arch = Arch::new();
     let partial: Vec<Vec<[f32; BLOCK]>> = (0..g.batch.div_ceil(together))
         .into_par_iter()
-        .map_init(
-            || (vec![0.0; g.group_in() * POINTS * strips.plane + SLACK], vec![0.0; POINTS * BLOCK * pitch]),
-            |(planes, runs), chunk| {
+        .map(|chunk| {
+            Buffers::lend(&BUFFERS, strips, &g, |planes, runs| {
                 let mut sums = vec![[0.0f32; BLOCK]; g.groups * blocks * POINTS * taps];
                 let images = together.min(g.batch - chunk * together);
                 let (x, gradient) = (&x[chunk * together * from.image..], &gradient[chunk * together * to.image..]);
@@ -77,8 +83,8 @@ pub(in crate::ops::flex) fn weight_gradient(x: &[f32], gradient: &[f32], g: Geom
                     }
                 }
                 sums
-            },
-        )
+            })
+        })
         .collect();
     let mut sums = vec![[0.0f32; BLOCK]; g.groups * blocks * POINTS * taps];
     for partial in &partial {

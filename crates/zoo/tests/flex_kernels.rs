@@ -162,6 +162,29 @@ fn results_do_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
+fn a_convolution_leaves_nothing_to_the_next_one_of_its_thread() {
+    let run = |batch: usize, poison: bool| {
+        let x = random([batch, 8, 5, 5], "x");
+        let x = if poison { x * f32::NAN } else { x }.require_grad();
+        let weight = random([8, 8, 3, 3], "weight").require_grad();
+        let y = conv2d(x.clone(), weight.clone(), None, [1; 2], [1; 2], 1);
+        let gradients = y.clone().sum().backward();
+        [y.inner(), x.grad(&gradients).unwrap(), weight.grad(&gradients).unwrap()].map(Tensor::into_data)
+    };
+    let alone = |poisoned_before: bool| {
+        rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap().install(|| {
+            if poisoned_before {
+                assert!(run(64, true)[0].iter::<f32>().all(f32::is_nan));
+            }
+            run(3, false)
+        })
+    };
+    let clean = alone(false);
+    assert!(clean.iter().all(|values| values.iter::<f32>().all(f32::is_finite)));
+    assert_eq!(alone(true), clean);
+}
+
+#[test]
 fn a_substituted_value_has_the_gradient_of_what_it_stands_for() {
     let x = random([2, 3, 4, 5], "x").require_grad();
     let value = random([2, 3, 4, 5], "value").inner();

@@ -116,10 +116,8 @@ impl Place {
 ///
 /// It runs on a thread of rayon's pool: from outside, each of the many short loops of a step would wake a thread of the pool, and wait.
 pub fn run(registry: Registry) -> ExitCode {
-    let pool = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
-    if let Err(error) = pool {
-        tracing::debug!("the caller has made the thread pool: {error}");
-    }
+    // A program that has made the pool already keeps its own.
+    let _ = rayon::ThreadPoolBuilder::new().stack_size(STACK).build_global();
     rayon::scope(|_| run_with(registry, std::env::args_os()))
 }
 

@@ -5,10 +5,10 @@ use std::cell::RefCell;
 use pulp::Arch;
 use rayon::prelude::*;
 
+use super::Kernel;
 use super::buffers::Buffers;
 use super::strip::Strips;
 use super::transform::{Gather, Pictures, Spread};
-use super::Kernel;
 use crate::ops::flex::correlate::{BLOCK, Correlate, SLACK};
 use crate::ops::flex::planes::Geometry;
 

@@ -58,6 +58,14 @@ impl Affine {
         }
     }
 
+    /// The code of zero: `x^ = step * (code - zero_point)` in either order of operations.
+    pub fn zero_point(&self) -> f32 {
+        match self.arithmetic {
+            Arithmetic::Multiply => 0.0 - self.zero,
+            Arithmetic::Divide => self.zero,
+        }
+    }
+
     /// The integer code of a value.
     #[inline]
     pub fn code(&self, x: f32) -> f32 {

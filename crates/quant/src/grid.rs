@@ -103,6 +103,12 @@ impl Grid {
         Affine { arithmetic, scale: self.scale[group], zero: self.zero[group], low, high }
     }
 
+    /// Numbers of 32 bits that are stored beside the codes: a scale for each group, and a zero point unless all are zero, as those of
+    /// symmetric grids are.
+    pub fn constants(&self) -> usize {
+        if self.zero.iter().all(|&zero| zero == 0.0) { self.groups() } else { 2 * self.groups() }
+    }
+
     /// Number of codes that a group has.
     pub fn levels(&self) -> usize {
         (self.high - self.low) as usize + 1
@@ -127,7 +133,7 @@ impl Grid {
 
     /// The integer codes, as floating-point numbers of the same shape.
     pub fn codes(&self, x: Tensor<4>) -> Tensor<4> {
-        let (scale, zero) = self.constants(&x);
+        let (scale, zero) = self.broadcast(&x);
         let codes = match self.arithmetic {
             Arithmetic::Multiply => (x * scale - zero).round(),
             Arithmetic::Divide => (x / scale).round() + zero,
@@ -137,7 +143,7 @@ impl Grid {
 
     /// The values of integer codes.
     pub fn decode(&self, codes: Tensor<4>) -> Tensor<4> {
-        let (scale, zero) = self.constants(&codes);
+        let (scale, zero) = self.broadcast(&codes);
         match self.arithmetic {
             Arithmetic::Multiply => (codes + zero) / scale,
             Arithmetic::Divide => (codes - zero) * scale,
@@ -146,7 +152,7 @@ impl Grid {
 
     /// 1 where the code of a value is not clamped, 0 where it is.
     pub fn inside(&self, x: Tensor<4>) -> Tensor<4> {
-        let (scale, zero) = self.constants(&x);
+        let (scale, zero) = self.broadcast(&x);
         let codes = match self.arithmetic {
             Arithmetic::Multiply => (x * scale - zero).round(),
             Arithmetic::Divide => (x / scale).round() + zero,
@@ -211,7 +217,7 @@ impl Grid {
     }
 
     /// Scale and zero point, shaped to broadcast over `x`.
-    fn constants(&self, x: &Tensor<4>) -> (Tensor<4>, Tensor<4>) {
+    fn broadcast(&self, x: &Tensor<4>) -> (Tensor<4>, Tensor<4>) {
         let mut shape = [1; 4];
         if let Some(axis) = self.axis {
             shape[axis] = self.groups();

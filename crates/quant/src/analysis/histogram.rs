@@ -17,9 +17,6 @@ use crate::plan::{Plan, Target};
 use crate::precision::Precision;
 use crate::samples::{Samples, host_values};
 
-/// Beyond so many levels of a group only its smallest and largest are listed.
-const LISTED_LEVELS: usize = 256;
-
 /// The values of one tensor before its quantization, in bins of equal width, and the values that it can be quantized
 /// to.
 ///
@@ -40,8 +37,7 @@ pub struct Histogram {
     pub high: f32,
     /// How many values lie in each bin; the last one includes its upper end.
     pub counts: Vec<u64>,
-    /// The values that each group can take, ascending; the outermost two alone beyond 256. Of a format that adds up
-    /// several terms, those of the first. Empty where there is no table of them (dynamic ranges, 16-bit floating
+    /// The values that each group can take, ascending. Of a format that adds up several terms, those of the first. Empty where there is no table of them (dynamic ranges, 16-bit floating
     /// point).
     pub levels: Vec<Vec<f32>>,
     /// Share of the values beyond the outermost codes of their group; none where the codec is made while the network
@@ -188,19 +184,8 @@ fn ends(values: &[f32]) -> (f32, f32) {
 
 fn levels(codec: &Codec) -> Vec<Vec<f32>> {
     match codec {
-        Codec::Uniform(grid) => (0..grid.groups())
-            .map(|group| {
-                let map = grid.map(group);
-                let (low, high) = map.representable();
-                match grid.levels() {
-                    0..=LISTED_LEVELS => (0..grid.levels()).map(|code| map.value(map.low + code as f32)).collect(),
-                    _ => vec![low, high],
-                }
-            })
-            .collect(),
-        Codec::Codebook(book) => (0..book.groups()).map(|group| book.table(group).to_vec()).collect(),
-        Codec::Half(_) => Vec::new(),
         Codec::Sum(terms) => terms.first().map(levels).unwrap_or_default(),
+        one => (0..one.groups()).filter_map(|group| one.levels_of(group)).collect(),
     }
 }
 

@@ -5,10 +5,12 @@
 //! Comparison -> ablation -> Verdict    what each tensor costs at the logits
 //! Comparison -> layers                 what passes at each layer: weights only, activations only, both
 //! Comparison -> histograms             what the grids have to hold
+//! Comparison -> codebooks              what every code stands for
 //! Comparison -> site values            what number formats are tried on
 //! ```
 
 mod ablation;
+mod codebooks;
 mod comparison;
 mod histogram;
 mod layer_report;

@@ -67,7 +67,8 @@ impl Audit {
                             seen.groups,
                             Some(seen.levels),
                         );
-                        audit.quantized_bytes -= seen.values * 4 - row.bytes;
+                        // Constants may take more than floats would: subtract last.
+                        audit.quantized_bytes = audit.quantized_bytes + row.bytes - seen.values * 4;
                         audit.rows.push(row);
                     }
                     (None, _) => faults
@@ -104,8 +105,8 @@ impl Audit {
     /// The table in Markdown, with the sizes below it.
     pub fn to_markdown(&self) -> String {
         let mut text = String::from(
-            "| layer | kind | tensor | bits | quantizer | range | granularity | groups | distinct levels | allowed |\n\
-             |---|---|---|---:|---|---|---|---:|---:|---:|\n",
+            "| layer | kind | tensor | bits | quantizer | range | granularity | groups | distinct levels | allowed | bytes |\n\
+             |---|---|---|---:|---|---|---|---:|---:|---:|---:|\n",
         );
         for row in &self.rows {
             text.push_str(&row.to_markdown());
@@ -188,6 +189,32 @@ mod tests {
         assert_eq!(audit.float_bytes, 4 * (weights + rest));
         let packed: usize = convolutions.iter().chain([&160]).map(|count| (count * 3usize).div_ceil(8)).sum();
         assert_eq!(audit.quantized_bytes, packed + 8 * (8 * 3 + 16 * 2 + 10) + 4 * rest);
+    }
+
+    #[test]
+    fn codebooks_may_take_more_than_the_floats_that_they_stand_for() {
+        let network = small(3);
+        let mut config =
+            QuantConfig { weight_bits: Precision::Int(8), activation_bits: Precision::Float, ..Default::default() };
+        config.weight.format = Some(crate::plan::PluginChoice::named("k-means"));
+        let plan = Plan::new(&config, &network, &Families::builtin()).unwrap();
+        let audit = Audit::of(&QuantizedNetwork::with_weights(network, plan).unwrap(), None).unwrap();
+        // No channel has more than 256 weights: each has a level of its own, in 32 bits beside its code of 8.
+        let weights = 8 * 3 * 9 + 2 * 8 * 8 * 9 + 16 * 8 * 9 + 16 * 16 * 9 + 160;
+        assert_eq!(audit.quantized_bytes, audit.float_bytes + weights);
+        assert!(audit.to_markdown().contains(&format!(" {} |\n", 5 * 8 * 3 * 9)), "{}", audit.to_markdown());
+    }
+
+    #[test]
+    fn grids_without_zero_points_are_not_charged_for_them() {
+        let network = small(3);
+        let mut config =
+            QuantConfig { weight_bits: Precision::Int(4), activation_bits: Precision::Float, ..Default::default() };
+        config.weight.quantizer = Some(crate::plan::PluginChoice::named("symmetric"));
+        config.weight.granularity = Some(crate::granularity::Granularity::PerGroup(9));
+        let plan = Plan::new(&config, &network, &Families::builtin()).unwrap();
+        let audit = Audit::of(&QuantizedNetwork::with_weights(network, plan).unwrap(), None).unwrap();
+        assert_eq!(audit.rows.iter().find(|row| row.layer == "conv1").unwrap().bytes, 8 * 27 / 2 + 4 * 8 * 3);
     }
 
     #[test]

@@ -97,8 +97,9 @@ impl AuditRow {
         let (quantizer, range, granularity) =
             (quantized(&self.quantizer), quantized(&self.range), quantized(&self.granularity.to_string()));
         let (tensor, levels, allowed) = (self.role.name(), number(self.levels), number(self.allowed));
+        let bytes = number((self.role == Role::Weight).then_some(self.bytes));
         format!(
-            "| {layer} | {kind} | {tensor} | {precision} | {quantizer} | {range} | {granularity} | {groups} | {levels} | {allowed} |\n"
+            "| {layer} | {kind} | {tensor} | {precision} | {quantizer} | {range} | {granularity} | {groups} | {levels} | {allowed} | {bytes} |\n"
         )
     }
 }

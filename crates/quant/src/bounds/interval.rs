@@ -5,6 +5,7 @@ use super::linear_map::{Geometry, LinearMap};
 use super::rounding::{Clip, Rounded, UNIT, rounded};
 use super::spectral::{Norms, OUTWARD};
 use super::tighter::stretched;
+use super::tiles::tiled_sums;
 use crate::codec::Codec;
 use crate::error::QuantError;
 
@@ -114,6 +115,21 @@ pub(super) fn image(map: &LinearMap, norms: Option<&Norms>, x: &Enclosure) -> (E
     (set.settled(), sums)
 }
 
+/// The most that the rounding of a layer can change each of its outputs, whether it is computed as plain sums or by tiles.
+fn slack(map: &LinearMap, x: &Enclosure, sums: &[f64]) -> Vec<f64> {
+    let relative = |operations: usize| {
+        let operations = (operations + ROUNDINGS) as f64 * UNIT;
+        operations / (1.0 - operations).max(0.5)
+    };
+    let plain = relative(map.geometry.terms());
+    let mut slack: Vec<f64> = sums.iter().map(|sum| sum * plain).collect();
+    if let Some((tiled, operations)) = tiled_sums(map, x) {
+        let relative = relative(operations);
+        slack.iter_mut().zip(tiled).for_each(|(slack, sum)| *slack = slack.max(sum * relative));
+    }
+    slack
+}
+
 impl Triple {
     /// One image for both networks, anywhere between two bounds.
     pub(super) fn input(shape: [usize; 3], low: Vec<f64>, high: Vec<f64>) -> Self {
@@ -141,18 +157,17 @@ impl Triple {
     /// d' = W^ d + (W^ - W) x + (b^ - b) + rounding
     /// ```
     /// for the teacher's input `x`. The rounding of a sum of `n` products in `f32`, in any order, is at most
-    /// `n u / (1 - n u)` times the sum of their absolute values (`u = 2^-24`); there are two, the teacher's and the
-    /// student's. Where input and layer are the same in both networks, so is every bit of the output.
+    /// `n u / (1 - n u)` times the sum of their absolute values (`u = 2^-24`), and that of tiles what [`tiled_sums`] says: the larger
+    /// of the two counts, for the teacher and for the student. Where input and layer are the same in both networks, so is every bit
+    /// of the output.
     ///
     /// # Source
     /// Higham: Accuracy and Stability of Numerical Algorithms, 2nd ed. 2002, 3.1.
     pub(super) fn through(&self, maps: &Maps, norms: Option<&MapNorms>) -> Self {
         let (teacher, teacher_sums) = image(&maps.teacher, norms.map(|norms| &norms.teacher), &self.teacher);
         let (student, student_sums) = image(&maps.student, norms.map(|norms| &norms.student), &self.student);
-        let operations = (maps.teacher.geometry.terms() + ROUNDINGS) as f64 * UNIT;
-        let relative = operations / (1.0 - operations).max(0.5);
-        let slack = |sums: &[f64]| sums.iter().map(|sum| sum * relative).collect::<Vec<f64>>();
-        let (teacher_slack, student_slack) = (slack(&teacher_sums), slack(&student_sums));
+        let teacher_slack = slack(&maps.teacher, &self.teacher, &teacher_sums);
+        let student_slack = slack(&maps.student, &self.student, &student_sums);
         let same = maps.change.is_none() && self.difference.is_zero();
         let difference = if same {
             let zero = Enclosure::zero(teacher.shape);

@@ -4,6 +4,10 @@ use std::ops::Range;
 
 use rayon::prelude::*;
 
+/// What is added to sizes that rounding is relative to, so that it covers results too small for a full mantissa, or that a device
+/// takes for zero: times `2^-24` this is `2^-126`, the smallest normal `f32`.
+pub(super) const FLOOR: f64 = 1.0 / (1u128 << 102) as f64;
+
 /// How a convolution reaches its input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Geometry {
@@ -126,14 +130,16 @@ pub(super) struct LinearMap {
     pub(super) weight: Vec<f64>,
     /// `[out]`.
     pub(super) bias: Vec<f64>,
-    /// What the biases are sums of, in absolute value: what their rounding is relative to.
+    /// What the biases are sums of, in absolute value, and [`FLOOR`] for each product: what their rounding is relative to, besides the
+    /// products.
     pub(super) bias_terms: Vec<f64>,
 }
 
 impl LinearMap {
     /// A map with these weights.
     pub(super) fn new(geometry: Geometry, weight: Vec<f64>, bias: Vec<f64>) -> Self {
-        let bias_terms = bias.iter().map(|bias| bias.abs()).collect();
+        let floor = (geometry.terms() + 1) as f64 * FLOOR;
+        let bias_terms = bias.iter().map(|bias| bias.abs() + floor).collect();
         Self { geometry, weight, bias, bias_terms }
     }
 

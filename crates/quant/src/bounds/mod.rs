@@ -18,6 +18,7 @@ mod statistical;
 #[cfg(test)]
 mod tests;
 mod tighter;
+mod tiles;
 mod walk;
 
 use std::collections::BTreeMap;
@@ -47,9 +48,14 @@ use walk::{NodeBounds, walk};
 ///
 /// The rounding of both networks in `f32` is part of the bounds: every sum of `n` products adds `n u / (1 - n u)` times
 /// the sum of their absolute values, `u = 2^-24`, which holds for any order of summation, with or without fused
-/// operations; the bounds themselves are computed in `f64` and widened by their own rounding. A device that computes
-/// convolutions in less than `f32`, or by transforms of their weights (Winograd), is not covered. Where teacher and
-/// student compute the same from the same numbers, they agree to the bit, and the bound is 0.
+/// operations; for 3 x 3 convolutions of stride 1 it covers Winograd's filtering `F(4, 3)` along the columns as well, by which
+/// the CPU computes most of them, and numbers too small for `f32`. The bounds themselves are computed in `f64` and widened by their
+/// own rounding. A device that computes convolutions in less than `f32`, or by other transforms of their weights, is not covered.
+/// Where teacher and student compute the same from the same numbers, they agree to the bit, and the bound is 0.
+///
+/// From the layer on at which the bounds of the difference reach the range of the activations, clipping caps them: what is left is
+/// the width of the teacher's own interval, whatever the quantizer. Over many layers that is so for every box, also for a single
+/// image, whose interval has the width of rounding. Methods compare by the bounds of the layers before.
 ///
 /// The cost is that of some fifty convolutions of each layer on one image, in `f64` on the host.
 ///

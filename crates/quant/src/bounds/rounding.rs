@@ -1,6 +1,7 @@
 //! What a codec does to values of which only bounds are known.
 
 use super::enclosure::Enclosure;
+use super::linear_map::FLOOR;
 use crate::affine::Affine;
 use crate::codec::{Codebook, Codec, Half};
 use crate::error::QuantError;
@@ -163,7 +164,7 @@ fn staircase<'a>(
     let clips: Vec<Stairs<'a>> =
         magnitudes.iter().enumerate().map(|(index, &magnitude)| stairs(index, magnitude)).collect();
     let slack: Vec<f64> =
-        clips.iter().zip(&magnitudes).map(|(clip, magnitude)| ARITHMETIC * (magnitude + clip.size)).collect();
+        clips.iter().zip(&magnitudes).map(|(clip, magnitude)| ARITHMETIC * (magnitude + clip.size + FLOOR)).collect();
     // Rounding to f32 is monotone, so that every f32 of the enclosure stays between the ends.
     let end = |x: f64| x.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32;
     let lows: Vec<f32> = x.low.iter().zip(&slack).map(|(x, slack)| end(x - slack)).collect();

@@ -71,10 +71,33 @@ impl Codec {
         }
     }
 
+    /// The values that the codes of a group stand for, ascending; none for 16-bit floating point and for sums of more than 65,536.
+    pub fn levels_of(&self, group: usize) -> Option<Vec<f32>> {
+        let mut levels: Vec<f32> = match self {
+            Self::Uniform(grid) => {
+                let map = grid.map(group);
+                (0..grid.levels()).map(|code| map.value(map.low + code as f32)).collect()
+            }
+            Self::Codebook(book) => book.table(group).to_vec(),
+            Self::Half(_) => return None,
+            Self::Sum(_) if self.levels() > 1 << 16 => return None,
+            Self::Sum(terms) => {
+                let mut sums = vec![0.0f32];
+                for term in terms {
+                    let parts = term.levels_of(group)?;
+                    sums = sums.iter().flat_map(|sum| parts.iter().map(move |part| sum + part)).collect();
+                }
+                sums
+            }
+        };
+        levels.sort_by(f32::total_cmp);
+        Some(levels)
+    }
+
     /// Bits in which `values` values are stored: their codes, and the constants of all groups in 32 bits each.
     pub fn storage_bits(&self, values: usize) -> usize {
         match self {
-            Self::Uniform(grid) => values * usize::from(grid.bits()) + 64 * grid.groups(),
+            Self::Uniform(grid) => values * usize::from(grid.bits()) + 32 * grid.constants(),
             Self::Codebook(book) => values * usize::from(book.bits()) + 32 * book.constants(),
             Self::Half(_) => 16 * values,
             Self::Sum(terms) => terms.iter().map(|term| term.storage_bits(values)).sum(),

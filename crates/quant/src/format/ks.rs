@@ -102,6 +102,12 @@ impl Ks {
         Self { config }
     }
 
+    /// Its table, as TOML on one line.
+    pub(crate) fn options(&self) -> String {
+        let table = toml::Table::try_from(&self.config).unwrap_or_default();
+        table.iter().map(|(key, value)| format!("`{key} = {value}`")).collect::<Vec<String>>().join(", ")
+    }
+
     /// The codebook of one group of finite values, of the given family or of that which is closer. `bits` counts from 1 to 8.
     pub fn codebook(&self, values: &[f32], family: Option<DensityFamily>, bits: u8) -> KsCodebook {
         let mut ascending = values.to_vec();

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
+use super::best_range::best_range;
 use crate::codec::Codec;
 use crate::error::QuantError;
 use crate::format::{KMeans, KMeansConfig, Ks, NumberFormat};
+use crate::interval::Range;
 use crate::quantizer::Quantizer;
-use crate::range::{Aciq, AciqConfig, AciqFamily, MinMax, MinMaxConfig, Mse, MseConfig, RangeEstimator};
+use crate::range::{Aciq, AciqConfig, AciqFamily, MinMax, MinMaxConfig, RangeEstimator};
 use crate::samples::Samples;
 
 /// Mean squared errors of the values of one tensor, in values squared.
@@ -16,7 +20,7 @@ pub struct KsErrors {
     pub ks: f64,
     /// The tensor's quantizer over the range from the least to the largest value.
     pub min_max: f64,
-    /// The tensor's quantizer over the range of the smallest mean squared error.
+    /// The tensor's quantizer over the range of the smallest mean squared error that a search of both ends finds.
     pub mse_optimal: f64,
     /// The tensor's quantizer over the range of ACIQ: whichever is best of Gaussian, Laplace and min-max.
     pub aciq: f64,
@@ -40,10 +44,13 @@ impl KsErrors {
             observer.observe(samples)?;
             error(quantizer.grid(&observer.ranges()?, bits, axis)?.into())
         };
+        let groups: Vec<&[f32]> = samples.iter().collect();
+        let ranges = groups.par_iter().map(|group| best_range(group, quantizer.as_ref(), bits));
+        let ranges = ranges.collect::<Result<Vec<Range>, QuantError>>()?;
         Ok(Self {
             ks: error(ks.fit(samples, bits, axis)?)?,
             min_max: uniform(&MinMax::new(MinMaxConfig::default()))?,
-            mse_optimal: uniform(&Mse::new(MseConfig { p: 2.0, ..MseConfig::default() })?)?,
+            mse_optimal: error(quantizer.grid(&ranges, bits, axis)?.into())?,
             aciq: uniform(&Aciq::new(AciqConfig { family: AciqFamily::Mixed, ..AciqConfig::default() })?)?,
             k_means: error(KMeans::new(KMeansConfig::default())?.fit(samples, bits, axis)?)?,
         })

@@ -5,6 +5,7 @@
 //! values + Target + Ks -> KsRow { test, clip, levels, KsErrors } -> KsReport -> Markdown, CSV
 //! ```
 
+mod best_range;
 mod errors;
 mod report;
 mod row;

@@ -20,6 +20,8 @@ use crate::samples::Samples;
 pub struct KsReport {
     /// Weights, or activations.
     pub role: Role,
+    /// The scheme's own table, as TOML on one line.
+    pub options: String,
     /// One row a tensor, in the network's order.
     pub rows: Vec<KsRow>,
     /// Tensors of 1 and 16 bits, which the scheme does not have, and sites whose range is found while the network runs.
@@ -37,7 +39,7 @@ impl KsReport {
     /// # Errors
     /// [`QuantError::NotFinite`] with the layer's name for weights that diverged.
     pub fn of(quantized: &QuantizedNetwork, ks: &Ks) -> Result<Self, QuantError> {
-        let mut report = Self { role: Role::Weight, rows: Vec::new(), left_out: Vec::new() };
+        let mut report = Self { role: Role::Weight, options: ks.options(), rows: Vec::new(), left_out: Vec::new() };
         for weight in quantized.weight_tensors()? {
             if !ks.widths().contains(&weight.bits) {
                 report.left_out.push(weight.name);
@@ -57,7 +59,7 @@ impl KsReport {
     /// # Errors
     /// [`QuantError::NotFinite`] with the site's name for values that are NaN or infinite; those of dynamic ranges.
     pub fn of_activations(comparison: &Comparison<'_>, ks: &Ks) -> Result<Self, QuantError> {
-        let mut report = Self { role: Role::Activation, rows: Vec::new(), left_out: Vec::new() };
+        let mut report = Self { role: Role::Activation, options: ks.options(), rows: Vec::new(), left_out: Vec::new() };
         let values = comparison.site_values(SITE_VALUES)?;
         for target in comparison.student.plan.activations().filter(|target| target.is_quantized()) {
             let bits = target.precision.bits().filter(|bits| ks.widths().contains(bits));
@@ -92,10 +94,12 @@ impl KsReport {
         text += &format!(
             "\nThe error of KS is at or below that of every uniform grid in {} of {} {place}s, and at or below that of k-means in {}.\n\n\
              Columns from KS on: mean squared error of the {values} in units of 1e-6, at the {place}'s bits and granularity. \
-             Family, D, clip and levels: of all {values} of the {place} together; groups decide for themselves.\n",
+             Family, D, clip and levels: of all {values} of the {place} together; groups decide for themselves. Bold: the smallest but that \
+             of k-means, which has more constants. KS: {}.\n",
             wins(1..4),
             self.rows.len(),
-            wins(4..5)
+            wins(4..5),
+            self.options
         );
         if self.role == Role::Activation {
             text += "\nActivations: what reaches the site in the student, everything before it quantized and itself not yet; \

@@ -7,6 +7,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::*;
 use crate::affine::Affine;
+use crate::architectures::build;
 use crate::families::Families;
 use crate::granularity::Granularity;
 use crate::interval::Range;
@@ -74,6 +75,31 @@ fn the_codec_is_that_of_the_smallest_and_largest_value_of_each_batch_image_or_ch
             }
         }
     }
+}
+
+#[test]
+fn outputs_of_one_position_are_quantized_by_image() {
+    let student = student(build("lenet5", "", 5), Dynamic::PerImage, Granularity::PerChannel);
+    let names: Vec<String> = student.plan.activations().map(|target| target.name.clone()).collect();
+    let (mut before, mut after) = (FeatureTap::new(names.clone()), FeatureTap::new(names.clone()));
+    let mut fake = student.tap();
+    student.network.run(images(&student.network, 3, 4), &mut Taps(vec![&mut before, &mut fake, &mut after]));
+    let mut flat = 0;
+    for name in names {
+        let [batch, channels, height, width] = before.features[&name].dims();
+        if height * width > 1 {
+            continue;
+        }
+        flat += 1;
+        let target = student.plan.activation(&name).unwrap();
+        let (floats, found) = [&before, &after].map(|tap| host_values(tap.features[&name].clone())).into();
+        for (floats, found) in floats.chunks(channels).zip(found.chunks(channels)) {
+            let map = target.quantizer.map(Range::of(floats).unwrap(), BITS).unwrap();
+            let expected: Vec<f32> = floats.iter().map(|&x| map.value(map.code(x))).collect();
+            assert!(found == expected && found != floats, "{name} of {batch}");
+        }
+    }
+    assert_eq!(flat, 2);
 }
 
 /// A network and images of small integers: sums are exact, in whatever order a batch of another size adds them up.

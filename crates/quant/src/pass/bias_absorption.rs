@@ -69,7 +69,7 @@ impl BiasAbsorption {
 
 impl Pass for BiasAbsorption {
     fn apply(&self, network: Rewritten) -> Result<Rewritten, QuantError> {
-        let Rewritten { network, mut moments, weight_bits } = network.folded();
+        let Rewritten { network, mut moments, weight_bits, layer_bits } = network.folded();
         let mut links = links(&network);
         links.retain(|link| link.rectified && link.capped.is_empty() && (self.config.padded || !link.padded));
         let mut layers = HostLayers::of(&network, links.iter().flat_map(|link| [link.first, link.second]));
@@ -98,7 +98,7 @@ impl Pass for BiasAbsorption {
             }
             second.bias_mut().iter_mut().zip(gained).for_each(|(bias, gained)| *bias += gained);
         }
-        Ok(Rewritten { network: layers.write(network), moments, weight_bits })
+        Ok(Rewritten { network: layers.write(network), moments, weight_bits, layer_bits })
     }
 }
 

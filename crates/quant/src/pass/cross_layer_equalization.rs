@@ -186,7 +186,7 @@ impl CrossLayerEqualization {
 
 impl Pass for CrossLayerEqualization {
     fn apply(&self, network: Rewritten) -> Result<Rewritten, QuantError> {
-        let Rewritten { network, mut moments, weight_bits } = network.folded();
+        let Rewritten { network, mut moments, weight_bits, layer_bits } = network.folded();
         let (sets, capped) = self.sets(&network);
         let mut layers = HostLayers::of(&network, sets.iter().flat_map(|set| set.layers.iter().copied()));
         let mut scaled = BTreeMap::new();
@@ -211,7 +211,7 @@ impl Pass for CrossLayerEqualization {
             Some(id) if capped.contains(&id) => Layer::stateless(Op::Relu),
             _ => layer,
         });
-        Ok(Rewritten { network, moments, weight_bits })
+        Ok(Rewritten { network, moments, weight_bits, layer_bits })
     }
 }
 

@@ -38,6 +38,8 @@ pub struct Rewritten {
     pub moments: BTreeMap<String, ChannelMoments>,
     /// Bits that its weights will be quantized to, where that is known.
     pub weight_bits: Option<u8>,
+    /// Those of single layers, by their names.
+    pub layer_bits: BTreeMap<String, u8>,
 }
 
 /// Mean and standard deviation of each channel of a layer's output over the data that the network was trained on.
@@ -55,7 +57,7 @@ pub struct ChannelMoments {
 impl Rewritten {
     /// A network that no pass has seen yet.
     pub fn new(network: Network) -> Self {
-        Self { network: network.frozen(), moments: BTreeMap::new(), weight_bits: None }
+        Self { network: network.frozen(), moments: BTreeMap::new(), weight_bits: None, layer_bits: BTreeMap::new() }
     }
 
     /// With every batch norm that directly follows a convolution (its only reader) folded into it, its moments kept.

@@ -17,7 +17,7 @@ pub struct OutlierChannelSplittingConfig {
     pub ratio: f64,
     /// How a weight is divided between the two copies.
     pub split: Split,
-    /// Bits of the grid that `split = "grid-aware"` is aware of; absent: those that the weights will have.
+    /// Bits of the grid that `split = "grid-aware"` is aware of; absent: those that the layer's weights will have.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bits: Option<u8>,
     /// Weights of a split channel up to this part of the layer's largest one stay whole in the first copy.
@@ -168,8 +168,11 @@ impl OutlierChannelSplitting {
 
 impl Pass for OutlierChannelSplitting {
     fn apply(&self, network: Rewritten) -> Result<Rewritten, QuantError> {
-        let Rewritten { mut network, moments, weight_bits } = network;
-        let bits = self.config.bits.or(weight_bits).unwrap_or(MAX_BITS).clamp(MIN_BITS, MAX_BITS);
+        let Rewritten { mut network, moments, weight_bits, layer_bits } = network;
+        let bits_of = |name: &str| {
+            let known = self.config.bits.or(layer_bits.get(name).copied()).or(weight_bits);
+            known.unwrap_or(MAX_BITS).clamp(MIN_BITS, MAX_BITS)
+        };
         let shapes = output_shapes(&network);
         let splittable = |id: usize| {
             let node = network.node(id);
@@ -183,7 +186,7 @@ impl Pass for OutlierChannelSplitting {
         let chosen: Vec<usize> = weighted.skip(skipped).filter_map(splittable).collect();
         for id in chosen.into_iter().rev() {
             let Some(layer) = HostLayer::of(network.node(id)) else { continue };
-            let (layer, indices) = self.widened(layer, bits);
+            let (layer, indices) = self.widened(layer, bits_of(&network.node(id).name));
             if indices.len() == shapes[network.node(id).inputs[0]][0] {
                 continue;
             }
@@ -196,7 +199,7 @@ impl Pass for OutlierChannelSplitting {
                 });
             network = insert_before(network, id, 0, &name, Layer::ChannelSelect(ChannelSelect { indices }));
         }
-        Ok(Rewritten { network, moments, weight_bits })
+        Ok(Rewritten { network, moments, weight_bits, layer_bits })
     }
 }
 
@@ -282,6 +285,22 @@ mod tests {
         }
         let again = apply(&splitting(0.3, Split::Naive, 8, false), &after);
         assert!(again.find("linear.split2").is_some());
+    }
+
+    #[test]
+    fn every_layer_is_split_on_the_grid_of_its_own_bits() {
+        let network = small(14);
+        let own =
+            |name: &str, bits: u8| layer(&apply(&splitting(0.3, Split::GridAware, bits, false), &network), name).weight;
+        let pass =
+            OutlierChannelSplitting::new(OutlierChannelSplittingConfig { ratio: 0.3, ..Default::default() }).unwrap();
+        let layer_bits = [("linear".to_owned(), 8)].into();
+        let rewritten = Rewritten { weight_bits: Some(3), layer_bits, ..Rewritten::new(network.clone()) };
+        let after = pass.apply(rewritten).unwrap().network;
+        for (name, bits, other) in [("layer2.0.conv2", 3, 8), ("linear", 8, 3)] {
+            let found = layer(&after, name).weight;
+            assert!(found == own(name, bits) && found != own(name, other), "{name}");
+        }
     }
 
     #[test]

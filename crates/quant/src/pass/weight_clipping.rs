@@ -109,7 +109,7 @@ fn quantile(values: &[f64], q: f64) -> f64 {
 
 impl Pass for WeightClipping {
     fn apply(&self, network: Rewritten) -> Result<Rewritten, QuantError> {
-        let Rewritten { network, moments, weight_bits } = network;
+        let Rewritten { network, moments, weight_bits, layer_bits } = network;
         let weighted: Vec<usize> =
             (0..network.nodes().len()).filter(|&id| network.node(id).layer.has_weight()).collect();
         let mut layers = HostLayers::of(&network, weighted.iter().copied());
@@ -127,7 +127,7 @@ impl Pass for WeightClipping {
                 }
             }
         }
-        Ok(Rewritten { network: layers.write(network), moments, weight_bits })
+        Ok(Rewritten { network: layers.write(network), moments, weight_bits, layer_bits })
     }
 }
 

@@ -119,11 +119,13 @@ impl Target {
     }
 
     /// The shape in which an output `[batch, channel, height, width]` is quantized, and the dimension that tells its groups
-    /// apart. Both hold the same values in the same order.
+    /// apart. Both hold the same values in the same order. A range for each image and channel needs more than one value to
+    /// speak of: outputs of one position have one range an image instead.
     pub fn activation_view(&self, shape: [usize; 4]) -> ([usize; 4], Option<usize>) {
         let [batch, channels, height, width] = shape;
         match (self.dynamic, self.granularity.activation_axis()) {
             (Some(Dynamic::PerImage), None) => (shape, Some(0)),
+            (Some(Dynamic::PerImage), Some(_)) if height * width == 1 => (shape, Some(0)),
             (Some(Dynamic::PerImage), Some(_)) => ([batch * channels, 1, height, width], Some(0)),
             (_, axis) => (shape, axis),
         }

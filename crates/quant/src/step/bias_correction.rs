@@ -6,7 +6,7 @@ use blindfold_zoo::{ConfigError, Entry, Layer, Network, NodeId, Site, Tap, defau
 use burn::tensor::Tensor;
 use serde::{Deserialize, Serialize};
 
-use super::{FitRequest, FittingStep, Stage};
+use super::{FitRequest, FittingStep, MeasuredWith, Stage};
 use crate::channel_statistics::ChannelStatistics;
 use crate::error::QuantError;
 use crate::host_layer::HostLayer;
@@ -23,6 +23,8 @@ use crate::sequential::{Sequential, first_images};
 pub struct BiasCorrectionConfig {
     /// Where the mean errors come from.
     pub mode: CorrectionMode,
+    /// What is quantized when the errors are measured; for `mode = "empirical"`.
+    pub measured: MeasuredWith,
     /// Images that run together; for `mode = "empirical"`.
     pub batch: usize,
     /// So many images are looked at, the first ones; for `mode = "empirical"`.
@@ -31,7 +33,7 @@ pub struct BiasCorrectionConfig {
 
 impl Default for BiasCorrectionConfig {
     fn default() -> Self {
-        Self { mode: CorrectionMode::Empirical, batch: 128, max_images: 1024 }
+        Self { mode: CorrectionMode::Empirical, measured: MeasuredWith::Weights, batch: 128, max_images: 1024 }
     }
 }
 
@@ -39,7 +41,7 @@ impl Default for BiasCorrectionConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CorrectionMode {
-    /// Measured on images, weights and activations quantized.
+    /// Measured on images.
     Empirical,
     /// From the statistics of batch norms, for the quantization of the weights alone; looks at no image.
     Analytic,
@@ -54,7 +56,9 @@ pub enum CorrectionMode {
 /// ```
 /// Means are over images and positions. In the empirical mode the layers before a layer are corrected when it is
 /// measured, and its output is taken before it is quantized itself, so that afterwards, on these images, every layer
-/// has the teacher's means. In the analytic mode `E[x]` is the teacher's for the same reason: once a layer is corrected
+/// has the teacher's means. Measured with `weights` quantized, activations are calibrated afterwards, on what the corrected network
+/// gives; measured with `activations` quantized as well, their ranges are those of the network before its correction, and stay: at
+/// 2 bits, where means are far off, these ranges no longer fit. In the analytic mode `E[x]` is the teacher's for the same reason: once a layer is corrected
 /// the next one sees the teacher's means. `W` are the teacher's weights, `W^` what the student's are quantized to, by
 /// whatever steps came before.
 ///
@@ -67,7 +71,8 @@ pub enum CorrectionMode {
 ///
 /// # Differences from the source
 /// The empirical correction measures outputs before the batch norm and rectifier that follow. Zero padding,
-/// which lowers `E[x]` at borders, is left out, as in the source.
+/// which lowers `E[x]` at borders, is left out, as in the source. Errors are those against the network after the passes: what
+/// `weight-clipping` shifts is not among them, where the source corrects that too.
 ///
 /// # Errors
 /// [`QuantError::Config`] for the analytic mode without any batch norm; [`QuantError::NoImages`] for the empirical mode
@@ -279,9 +284,9 @@ fn root_mean_square(values: &[f32]) -> f64 {
 
 impl FittingStep for BiasCorrection {
     fn stage(&self) -> Stage {
-        match self.config.mode {
-            CorrectionMode::Empirical => Stage::Network,
-            CorrectionMode::Analytic => Stage::Weights,
+        match (self.config.mode, self.config.measured) {
+            (CorrectionMode::Empirical, MeasuredWith::Activations) => Stage::Network,
+            (CorrectionMode::Empirical, MeasuredWith::Weights) | (CorrectionMode::Analytic, _) => Stage::Weights,
         }
     }
 

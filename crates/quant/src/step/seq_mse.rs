@@ -126,8 +126,8 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    /// The codec of a layer for an input, and the mean of the factors chosen.
-    fn choose(&self, site: Site<'_>, layer: &LayerWeight, input: Tensor<4>) -> Result<(Codec, f64), QuantError> {
+    /// The codec of a layer for an input, and what to log of it.
+    fn choose(&self, site: Site<'_>, layer: &LayerWeight, input: Tensor<4>) -> Result<(Codec, [f64; 3]), QuantError> {
         if self.progress.cancelled() {
             return Err(QuantError::Cancelled);
         }
@@ -141,11 +141,15 @@ impl Search<'_> {
         let output = OutputError::new(&site.node.layer, layer, input);
         let factor = |index: usize| (self.candidates - index) as f32 / self.candidates as f32;
         let mut least: Vec<(f64, f32)> = Vec::new();
+        let mut before = 0.0;
         for index in 0..self.candidates {
             let codec = rescaled(&layer.target, &ranges, layer.bits, layer.axis, |_| factor(index))?;
             let mut errors = output.by_channel(&codec.fake_quantize_values(&layer.values, layer.view)?);
             if groups == 1 {
                 errors = vec![errors.iter().sum()];
+            }
+            if index == 0 {
+                before = errors.iter().sum();
             }
             least.resize(errors.len(), (f64::INFINITY, 1.0));
             for (least, error) in least.iter_mut().zip(errors) {
@@ -157,7 +161,8 @@ impl Search<'_> {
         let chosen = |group: usize| least[group * least.len() / groups].1;
         let codec = rescaled(&layer.target, &ranges, layer.bits, layer.axis, chosen)?;
         let mean = least.iter().map(|(_, factor)| f64::from(*factor)).sum::<f64>() / least.len().max(1) as f64;
-        Ok((codec, mean))
+        let after = least.iter().map(|(error, _)| error).sum();
+        Ok((codec, [mean, before, after]))
     }
 
     /// The quantized weight, if the layer is to be quantized.
@@ -165,10 +170,12 @@ impl Search<'_> {
         let (Some(layer), Some(input)) = (self.layers.remove(&site.node.name), self.input.take()) else {
             return Ok(None);
         };
-        let (codec, mean) = self.choose(site, &layer, input)?;
+        let (codec, values) = self.choose(site, &layer, input)?;
         let quantized = codec.fake_quantize_values(&layer.values, layer.view)?;
         self.chosen.push((layer, codec));
-        self.progress.unit(self.chosen.len(), self.total, &[("seq-mse/factor".to_owned(), mean)]);
+        let names = ["factor", "before", "after"].map(|name| format!("seq-mse/{name}"));
+        let values: Vec<(String, f64)> = names.into_iter().zip(values).collect();
+        self.progress.unit(self.chosen.len(), self.total, &values);
         Ok(Some(Tensor::from_data(TensorData::new(quantized, weight.dims()), &weight.device())))
     }
 }

@@ -126,17 +126,11 @@ fn stretched(layer: &LayerWeight, stretches: &[Stretch]) -> Result<Codec, QuantE
     }
     let table = |group: usize| -> Result<Vec<f32>, ConfigError> {
         let source = if shared { 0 } else { group };
-        match &layer.codec {
-            Codec::Uniform(grid) => {
-                let map = grid.map(source);
-                Ok((0..grid.levels()).map(|code| map.value(map.low + code as f32)).collect())
-            }
-            Codec::Codebook(book) => Ok(book.table(source).to_vec()),
-            Codec::Half(_) | Codec::Sum(_) => {
-                let fix = "levels of integers and codebooks can be moved: leave `format` out there, or the step";
-                Err(ConfigError::invalid("format", "a 16-bit or residual format", fix))
-            }
-        }
+        let single = Some(&layer.codec).filter(|codec| !matches!(codec, Codec::Sum(_)));
+        single.and_then(|codec| codec.levels_of(source)).ok_or_else(|| {
+            let fix = "levels of integers and codebooks can be moved: leave `format` out there, or the step";
+            ConfigError::invalid("format", "a 16-bit or residual format", fix)
+        })
     };
     let levels = (0..groups)
         .map(|group| {

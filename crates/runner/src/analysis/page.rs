@@ -119,8 +119,9 @@ fn layers(layers: &[LayerReport]) -> String {
     }
     text += &format!(
         "\nWeights are compared with the teacher's, outputs with the teacher's outputs on the same images. RMSE / step: \
-         rounding to the nearest of evenly spaced values gives 1/sqrt(12) = {UNIFORM_RMSE_PER_STEP:.4} of a step; more is \
-         clipping, or rounding that is not to the nearest; less, values that crowd around single codes.\n"
+         rounding to the nearest of evenly spaced values gives 1/sqrt(12) = {UNIFORM_RMSE_PER_STEP:.4} of a step, give or take \
+         a few per cent by chance; clearly more is clipping, or rounding that is not to the nearest; clearly less, values that \
+         crowd around single codes.\n"
     );
     text
 }
@@ -158,7 +159,13 @@ mod tests {
             ablation,
             layers: example_layers(),
             histograms: Vec::new(),
-            activations: KsReport { role: Role::Activation, rows: Vec::new(), left_out: Vec::new() },
+            activations: KsReport {
+                role: Role::Activation,
+                options: String::new(),
+                rows: Vec::new(),
+                left_out: Vec::new(),
+            },
+            codebooks: String::new(),
         }
     }
 

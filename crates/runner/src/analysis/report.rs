@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use blindfold_quant::{
-    Ablation, Comparison, FitProgress, Histogram, Ks, KsConfig, KsReport, LayerReport, LogitError, QuantError, Verdict,
+    Ablation, Comparison, FitProgress, Histogram, KsReport, LayerReport, LogitError, QuantError, Verdict,
 };
 use blindfold_synth::ImageSet;
 use serde::Serialize;
@@ -13,6 +13,7 @@ use super::histogram::{figure, file_name};
 use super::overview::overview;
 use super::style::number;
 use super::subject::Subject;
+use super::weights::ks_of;
 use super::{page, tables};
 use crate::config::RunConfig;
 use crate::evaluate::{Probe, logits};
@@ -53,6 +54,9 @@ pub(crate) struct AnalysisReport {
     /// The distributions at the activation sites, and number formats side by side on them.
     #[serde(skip)]
     pub(crate) activations: KsReport,
+    /// What every code stands for, as CSV.
+    #[serde(skip)]
+    pub(crate) codebooks: String,
 }
 
 impl AnalysisReport {
@@ -101,7 +105,8 @@ impl AnalysisReport {
             verdict: Verdict::of(&ablation),
             layers: comparison.layers()?,
             histograms: comparison.histograms(BINS)?,
-            activations: KsReport::of_activations(&comparison, &Ks::new(KsConfig::default()))?,
+            codebooks: comparison.codebooks()?,
+            activations: KsReport::of_activations(&comparison, &ks_of(config.quant.activation.format.as_ref())?)?,
             ablation,
         }))
     }
@@ -115,7 +120,7 @@ impl AnalysisReport {
         })
     }
 
-    /// Writes `analysis.md`, `layers.csv`, `enable-one.csv`, `disable-one.csv`, `activations.md` and `.csv`,
+    /// Writes `analysis.md`, `layers.csv`, `enable-one.csv`, `disable-one.csv`, `activations.md` and `.csv`, `codebooks.csv`,
     /// `overview.svg` and `histograms/*.svg`, in place of those of an earlier analysis.
     pub(crate) fn write(&self, folder: &Path) -> Result<()> {
         let pictures = folder.join("histograms");
@@ -129,6 +134,7 @@ impl AnalysisReport {
         write_atomic(&folder.join("enable-one.csv"), tables::enable_one(&self.ablation).as_bytes())?;
         write_atomic(&folder.join("disable-one.csv"), tables::disable_one(&self.ablation).as_bytes())?;
         write_atomic(&folder.join("activations.md"), self.activations.to_markdown().as_bytes())?;
+        write_atomic(&folder.join("codebooks.csv"), self.codebooks.as_bytes())?;
         write_atomic(&folder.join("activations.csv"), self.activations.to_csv().as_bytes())?;
         Ok(write_atomic(&folder.join("analysis.md"), page::page(self).as_bytes())?)
     }

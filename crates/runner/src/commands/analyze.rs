@@ -67,7 +67,7 @@ pub(super) fn analyze(registry: Registry, args: &AnalyzeArgs) -> Result<ExitCode
         return Ok(stopped());
     };
     report.write(&subject.folder)?;
-    write_weights(&prepared, config.quant.weight_bits.bits(), &subject.folder)?;
+    write_weights(&prepared, &config.quant, &subject.folder)?;
     if args.json {
         let mut value = serde_json::to_value(&report)?;
         value["folder"] = subject.folder.display().to_string().into();

@@ -19,8 +19,8 @@ use crate::pipeline::{Prepared, quantized};
 use crate::record::{Console, RunFolder, write_atomic};
 use crate::{Project, Registry, Usage, interrupt};
 
-const BROKEN: &str = "a measured difference was outside its bounds: either the device computes in less than f32, or \
-                      this is a fault of blindfold";
+const BROKEN: &str = "a measured difference was outside its bounds: either the device computes in less than f32 or by \
+                      transforms that the bounds do not know (--device flex does neither), or this is a fault of blindfold";
 
 /// Arguments of `bounds`.
 #[derive(Debug, Args)]

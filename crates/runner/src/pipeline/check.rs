@@ -157,11 +157,17 @@ mod tests {
             check_plugins(&registry, &experiment.resolve(&project, "zeroq-kd", 1, wishes).unwrap())
         };
         check("images.iterations=4").unwrap();
+        check("fit.steps=['df-mpc', 'squant', 'weight-correction', 'bias-correction']").unwrap();
         for (set, words) in [
             ("images.iteratons=4", "iterations"),
             ("evaluation.held_out={ source = 'real' }", "held-out images are synthetic"),
             ("experiment.sinks=['csv']", "add \"jsonl\""),
             ("fit.steps=['squat']", "squant"),
+            ("fit.steps=['weight-correction', 'brecq']", "`weight-correction` has replaced"),
+            ("fit.steps=['weight-correction', 'admm']", "name it earlier"),
+            ("fit.steps=['squant', 'df-mpc']", "name it earlier"),
+            ("fit.steps=['adaround', 'seq-mse']", "name it earlier"),
+            ("fit.steps=['squant', 'adaround']", "name one of the two"),
             ("quant.passes=['equaliz']", "there is no pass"),
             ("quant.weight.range='percentil'", "did you mean `percentile`"),
             ("quant.activation.range={ kind = 'mse', q = 2 }", "unknown field `q`"),

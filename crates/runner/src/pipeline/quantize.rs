@@ -117,8 +117,10 @@ pub(super) fn fitting_steps(registry: &Registry, config: &RunConfig) -> Result<V
             let fix = format!("it works before activations are calibrated and `{before}` after: name it earlier");
             return Err(ConfigError::invalid("fit.steps", name, fix));
         }
-        if let Some((before, _)) = steps.iter().find(|(before, _)| rounds(before)).filter(|_| rounds(name)) {
-            let fix = format!("`{before}` has replaced the weights by rounded ones already: name one of the two");
+        if let Some((before, _)) = steps.iter().find(|(before, _)| leaves_levels(before)).filter(|_| needs_floats(name))
+        {
+            let what = if rounds(before) && rounds(name) { "name one of the two" } else { "name it earlier" };
+            let fix = format!("`{before}` has replaced the weights by quantized ones already: {what}");
             return Err(ConfigError::invalid("fit.steps", name, fix));
         }
         steps.push((name.clone(), step));
@@ -126,14 +128,29 @@ pub(super) fn fitting_steps(registry: &Registry, config: &RunConfig) -> Result<V
     Ok(steps)
 }
 
-/// Whether a built-in step chooses how weights are rounded, and so needs them in floating point.
+/// Whether the weights that a built-in step leaves are quantized ones.
+fn leaves_levels(step: &str) -> bool {
+    rounds(step) || step == "weight-correction"
+}
+
+/// Whether a built-in step must see the weights before they are quantized: on quantized ones it does nothing, or undoes what they are.
+fn needs_floats(step: &str) -> bool {
+    rounds(step) || ["df-mpc", "seq-mse"].contains(&step)
+}
+
+/// Whether a built-in step chooses how weights are rounded.
 fn rounds(step: &str) -> bool {
     ["squant", "stochastic-rounding", "adaround", "brecq", "qdrop", "pd-quant", "genie-m", "admm"].contains(&step)
 }
 
 /// The teacher after the passes of a configuration, and its plan.
 pub(super) fn rewritten(context: &Context, quant: &QuantConfig, teacher: &Network) -> Result<(Rewritten, Plan)> {
-    let mut network = Rewritten { weight_bits: quant.weight_bits.bits(), ..Rewritten::new(teacher.clone()) };
+    // Where a table names nodes that only a pass adds, there is no plan before it.
+    let before = Plan::new(quant, teacher, &context.registry.quant).ok();
+    let weights = before.iter().flat_map(Plan::weights);
+    let layer_bits = weights.filter_map(|target| Some((target.name.clone(), target.precision.bits()?))).collect();
+    let mut network =
+        Rewritten { weight_bits: quant.weight_bits.bits(), layer_bits, ..Rewritten::new(teacher.clone()) };
     for choice in &quant.passes {
         let pass = context.registry.quant.passes.build(&choice.kind, choice.options.clone());
         network = pass.map_err(|error| error.within("quant.passes"))?.apply(network)?;

@@ -120,6 +120,12 @@ pub const GLOSSARY: &[Metric] = &[
         "Reconstruction error of a fitted unit that was worse than before, and so was not kept.",
     ),
     metric(
+        "fit/<step>/<unit>/diverged",
+        "",
+        None,
+        "1 where the fit of a unit went beyond what numbers hold, so that the unit stayed as it was.",
+    ),
+    metric(
         "fit/allocate/<layer>/mean_trace",
         "nat/weight^2",
         None,
@@ -156,6 +162,13 @@ pub const GLOSSARY: &[Metric] = &[
         None,
         "Mean factor of a layer's weight ranges: 1 is from the smallest to the largest weight.",
     ),
+    metric(
+        "fit/seq-mse/before",
+        "activation^2",
+        LOWER,
+        "Sum of the squared errors of a layer's output with weight ranges from the smallest to the largest weight.",
+    ),
+    metric("fit/seq-mse/after", "activation^2", LOWER, "The same sum with the ranges that are chosen."),
     metric("fit/df-mpc/coefficient", "", None, "Mean factor by which the input channels of a layer are scaled."),
     metric("fit/lapq/p", "", None, "Exponent of the layers' own errors that gave the clips tried in this evaluation."),
     metric("fit/lapq/kl", "nat", LOWER, "Divergence of the student's answers from the teacher's with the clips tried."),

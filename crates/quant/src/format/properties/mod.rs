@@ -2,7 +2,7 @@
 
 mod case;
 mod chance;
-mod levels;
+mod codes;
 mod promise;
 mod subject;
 
@@ -13,7 +13,7 @@ use proptest::{prop_assert, prop_assert_eq};
 
 use case::{Case, GROUPS, SHAPE, VALUES, fit};
 use chance::{for_all, for_all_fits};
-use levels::{codes, levels};
+use codes::codes;
 use promise::{PROMISES, TABLES};
 use subject::Subject;
 
@@ -84,7 +84,7 @@ fn within_the_levels_the_error_is_at_most_half_the_gap_around_the_value() {
         // A sum rounds its first term without a look at what the others can make up for.
         let share = if matches!(case.codec, Codec::Sum(_)) { 1.0 } else { 0.5 };
         for (group, pairs) in case.pairs().into_iter().enumerate() {
-            let Some(levels) = levels(&case.codec, group) else { continue };
+            let Some(levels) = case.codec.levels_of(group) else { continue };
             let slack = 1e-6 * levels.iter().fold(0.0f32, |largest, level| largest.max(level.abs()));
             for (x, y) in pairs {
                 let above = levels.partition_point(|&level| level < x);
@@ -102,7 +102,7 @@ fn within_the_levels_the_error_is_at_most_half_the_gap_around_the_value() {
 fn beyond_the_outermost_level_a_value_takes_it() {
     for_all_fits(|case| {
         for (group, pairs) in case.pairs().into_iter().enumerate() {
-            let Some(levels) = levels(&case.codec, group) else { continue };
+            let Some(levels) = case.codec.levels_of(group) else { continue };
             let (lowest, highest, slack) = (levels[0], levels[levels.len() - 1], case.slack(&pairs));
             for (x, y) in pairs {
                 if x <= lowest || x >= highest {

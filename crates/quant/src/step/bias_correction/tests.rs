@@ -12,7 +12,8 @@ use crate::precision::Precision;
 use crate::testing::{images, plain, small};
 
 fn step(mode: CorrectionMode) -> BiasCorrection {
-    BiasCorrection::new(BiasCorrectionConfig { mode, batch: 3, ..Default::default() }).unwrap()
+    let measured = MeasuredWith::Activations;
+    BiasCorrection::new(BiasCorrectionConfig { mode, measured, batch: 3, ..Default::default() }).unwrap()
 }
 
 fn plan(network: &Network, protocol: Protocol, bits: u8) -> Plan {
@@ -71,6 +72,35 @@ fn on_the_images_used_every_layer_gets_the_teachers_means() {
             assert!(before > 1e-2 && error < 1e-5, "{} {protocol}: {before} {error}", network.name());
         }
     }
+}
+
+#[test]
+fn measured_with_weights_the_ranges_are_those_of_the_corrected_network() {
+    let network = small(23);
+    let plan = plan(&network, Protocol::Gdfq, 2);
+    let teacher = network.clone().frozen();
+    let x = images(&network, 8, 6);
+    let step = BiasCorrection::new(BiasCorrectionConfig { batch: 3, ..Default::default() }).unwrap();
+    assert_eq!(step.stage(), Stage::Weights);
+    let student = QuantizedNetwork::with_weights(network, plan.clone()).unwrap();
+    let before = mean_error(&teacher, &student, &x);
+    let after = fit(&step, &teacher, &x, student).unwrap();
+    let error = mean_error(&teacher, &after, &x);
+    assert!(!after.is_calibrated() && before > 1e-2 && error < 1e-5, "{before} {error}");
+    // Every range of the calibrated network is the smallest and largest value that now reaches the site.
+    let mut calibrator = crate::network::Calibrator::of(after).unwrap();
+    calibrator.observe(x.clone()).unwrap();
+    let calibrated = calibrator.finish().unwrap();
+    let names: Vec<String> = calibrated.activations.keys().cloned().collect();
+    let mut seen = blindfold_zoo::FeatureTap::new(names.clone());
+    let mut weights = calibrated.clone();
+    weights.activations.clear();
+    weights.network.run(x, &mut Taps(vec![&mut weights.tap(), &mut seen]));
+    let first = &names.iter().find(|name| *name == "relu1").unwrap()[..];
+    let values = crate::samples::host_values(seen.features[first].clone());
+    let largest = values.iter().fold(0.0f32, |most, x| most.max(*x));
+    let (_, high) = calibrated.activations[first].uniform().unwrap().map(0).representable();
+    assert!((high / largest - 1.0).abs() < 0.05, "{high} {largest}");
 }
 
 #[test]

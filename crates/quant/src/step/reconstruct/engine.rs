@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use blindfold_zoo::{Network, NoTap, Stream, stream};
+use blindfold_zoo::{ConfigError, Network, NoTap, Stream, stream};
 use burn::tensor::Tensor;
 
 use super::flow::{CHUNK, Flow};
@@ -19,6 +19,11 @@ pub(super) trait Method {
 
     /// Whether it compares the network's logits.
     fn needs_logits(&self) -> bool {
+        false
+    }
+
+    /// Whether it chooses between neighbouring integers, and so leaves weights of other formats as they are.
+    fn rounds_integers(&self) -> bool {
         false
     }
 
@@ -41,9 +46,10 @@ pub(super) struct Fitted {
 ///
 /// A unit whose error is above that of the student as it came (nearest rounding, calibrated activations) stays as it
 /// came. After each unit the errors are told: `fit/<step>/<unit>/before`, `soft`, `hard` (of what is kept), and
-/// `rejected` where the fitted unit was worse and so not kept.
+/// `rejected` where the fitted unit was worse and so not kept; `diverged` where it went beyond what numbers hold.
 ///
 /// # Errors
+/// [`QuantError::Config`] where no weight has the integers that the method chooses among;
 /// [`QuantError::NoImages`], [`QuantError::Cancelled`]; [`QuantError::NotFinite`] with the unit for a network whose
 /// outputs are not finite; the methods' own, with the unit.
 pub(super) fn reconstruct(
@@ -62,6 +68,12 @@ pub(super) fn reconstruct(
         None => (0, student),
     };
     let layers = student.weight_tensors()?;
+    if method.rounds_integers() && !layers.is_empty() && layers.iter().all(|layer| layer.codec.uniform().is_none()) {
+        let fix = format!(
+            "`{step}` learns how integers are rounded: leave `format` out, or fit with `admm`, which takes any"
+        );
+        return Err(ConfigError::invalid("quant.weight.format", "a format without integers", fix).into());
+    }
     let units = units(&student.network, method.stretch());
     let logits = method.needs_logits().then(|| logits(teacher, &images));
     let mut float = Flow::new(teacher, &images, &mut NoTap);
@@ -93,9 +105,9 @@ pub(super) fn reconstruct(
                 return Err(QuantError::NotFinite { index: 0, count: 1, value }.at(&unit.name));
             }
             let mut random = stream(seed, &format!("reconstruct {}", unit.name));
-            let fitted = match method.fit(&task, &mut random) {
-                Err(error) if diverged(&error) => Fitted { student: student.clone(), soft: f64::NAN },
-                fitted => fitted.map_err(|error| error.at(&unit.name))?,
+            let (fitted, lost) = match method.fit(&task, &mut random) {
+                Err(error) if diverged(&error) => (Fitted { student: student.clone(), soft: f64::NAN }, true),
+                fitted => (fitted.map_err(|error| error.at(&unit.name))?, false),
             };
             let hard = task.error_of(&fitted.student);
             drop(task);
@@ -104,6 +116,9 @@ pub(super) fn reconstruct(
             let mut values = vec![(key("before"), before), (key("soft"), fitted.soft)];
             if !better {
                 values.push((key("rejected"), hard));
+            }
+            if lost {
+                values.push((key("diverged"), 1.0));
             }
             values.push((key("hard"), if better { hard } else { before }));
             if better {

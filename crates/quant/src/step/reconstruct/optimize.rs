@@ -29,6 +29,10 @@ impl Method for Settings {
         self.prediction.is_some()
     }
 
+    fn rounds_integers(&self) -> bool {
+        self.rounding.is_some()
+    }
+
     fn fit(&self, task: &Task<'_>, random: &mut Stream) -> Result<Fitted, QuantError> {
         let mut learned = Learned::new(self, task)?;
         if learned.weights.is_empty() && learned.steps.is_empty() {

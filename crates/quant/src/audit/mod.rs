@@ -215,6 +215,8 @@ mod tests {
         let plan = Plan::new(&config, &network, &Families::builtin()).unwrap();
         let audit = Audit::of(&QuantizedNetwork::with_weights(network, plan).unwrap(), None).unwrap();
         assert_eq!(audit.rows.iter().find(|row| row.layer == "conv1").unwrap().bytes, 8 * 27 / 2 + 4 * 8 * 3);
+        let text = audit.to_markdown();
+        assert!(text.contains("| per-group of 9 |") && text.contains("| per-group of 9, here of 8 |"), "{text}");
     }
 
     #[test]

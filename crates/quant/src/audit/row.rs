@@ -94,8 +94,14 @@ impl AuditRow {
         let Self { layer, kind, precision, groups, .. } = self;
         let number = |number: Option<usize>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
         let quantized = |text: &str| if self.allowed.is_some() { text.to_owned() } else { "-".to_owned() };
+        let granularity = match self.granularity {
+            Granularity::PerGroup(size) if self.values < size * groups => {
+                format!("{}, here of {}", self.granularity, self.values / (*groups).max(1))
+            }
+            granularity => granularity.to_string(),
+        };
         let (quantizer, range, granularity) =
-            (quantized(&self.quantizer), quantized(&self.range), quantized(&self.granularity.to_string()));
+            (quantized(&self.quantizer), quantized(&self.range), quantized(&granularity));
         let (tensor, levels, allowed) = (self.role.name(), number(self.levels), number(self.allowed));
         let bytes = number((self.role == Role::Weight).then_some(self.bytes));
         format!(

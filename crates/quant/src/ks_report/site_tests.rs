@@ -1,7 +1,8 @@
 use blindfold_zoo::{FeatureTap, Layer, Network, Taps};
 use burn::tensor::{Tensor, TensorData};
 
-use super::KsReport;
+use super::best_range::best_range;
+use super::{KsErrors, KsReport};
 use crate::analysis::Comparison;
 use crate::codec::Codec;
 use crate::distribution::{DensityFamily, KolmogorovSmirnov, draw};
@@ -12,6 +13,7 @@ use crate::interval::Range;
 use crate::network::QuantizedNetwork;
 use crate::plan::{Dynamic, FormatConfig, LayerOverride, Plan, PluginChoice, QuantConfig};
 use crate::precision::Precision;
+use crate::range::{Aciq, AciqConfig, AciqFamily, RangeEstimator};
 use crate::samples::{Samples, host_values};
 use crate::testing::{images, plain, small};
 
@@ -120,15 +122,63 @@ fn a_row_of_a_site_holds_what_was_computed_apart() {
             let ranges: Vec<Range> = samples.iter().map(|group| Range::of(group).unwrap()).collect();
             let quantizer = &student.plan.activation(name).unwrap().quantizer;
             let min_max = Codec::from(quantizer.grid(&ranges, 3, axis).unwrap());
-            for (codec, found) in
-                [(format.fit(&samples, 3, axis).unwrap(), row.errors.ks), (min_max, row.errors.min_max)]
-            {
+            let best: Vec<Range> =
+                samples.iter().map(|group| best_range(group, quantizer.as_ref(), 3).unwrap()).collect();
+            let best = Codec::from(quantizer.grid(&best, 3, axis).unwrap());
+            let aciq = Aciq::new(AciqConfig { family: AciqFamily::Mixed, ..AciqConfig::default() }).unwrap();
+            let mut observer = aciq.observer(quantizer.clone(), 3);
+            observer.observe(&samples).unwrap();
+            let aciq = Codec::from(quantizer.grid(&observer.ranges().unwrap(), 3, axis).unwrap());
+            for (codec, found) in [
+                (format.fit(&samples, 3, axis).unwrap(), row.errors.ks),
+                (min_max, row.errors.min_max),
+                (best, row.errors.mse_optimal),
+                (aciq, row.errors.aciq),
+            ] {
                 let expected = mean_square(&values, &codec, output.dims());
                 assert!(close(found, expected), "{name}: {found} {expected}");
             }
             assert!(row.errors.mse_optimal <= row.errors.min_max * (1.0 + 1e-5), "{name}: {:?}", row.errors);
             assert!(row.errors.k_means <= row.errors.ks * (1.0 + 1e-3), "{name}: {:?}", row.errors);
         }
+        let csv = report.to_csv();
+        let header: Vec<&str> = csv.lines().next().unwrap().split(',').collect();
+        for (line, row) in csv.lines().skip(1).zip(&report.rows) {
+            let cells: Vec<&str> = line.split(',').collect();
+            let number =
+                |name: &str| cells[header.iter().position(|head| *head == name).unwrap()].parse::<f64>().unwrap();
+            let KsErrors { ks, min_max, mse_optimal, aciq, k_means } = row.errors;
+            assert_eq!(["mse_ks", "mse_min_max", "mse_mse_optimal"].map(number), [ks, min_max, mse_optimal]);
+            assert_eq!(["mse_aciq", "mse_k_means"].map(number), [aciq, k_means]);
+        }
+    }
+}
+
+#[test]
+fn the_scheme_has_the_options_that_it_is_given() {
+    let network = small(4);
+    let batch = images(&network, 4, 5);
+    let mut config = QuantConfig { activation_bits: Precision::Int(3), ..QuantConfig::default() };
+    config.activation.format = Some(PluginChoice::named("ks").with("refine", 7));
+    let student = calibrated(&config, &network, &batch);
+    let teacher = student.plan.prepare(network).unwrap();
+    let comparison = Comparison::new(&student, &teacher, batch.clone(), 4).unwrap();
+    let of = |refine: usize| {
+        KsReport::of_activations(&comparison, &Ks::new(KsConfig { refine, ..KsConfig::default() })).unwrap()
+    };
+    let (found, plain) = (of(7), of(0));
+    assert!(
+        found.options.contains("`refine = 7`") && found.to_markdown().contains("`refine = 7`"),
+        "{}",
+        found.options
+    );
+    for ((row, other), (name, output)) in found.rows.iter().zip(&plain.rows).zip(seen(&student, &batch)) {
+        let expected = mean_square(&host_values(output.clone()), &student.activations[&name], output.dims());
+        assert!(
+            close(row.errors.ks, expected) && row.errors.ks < other.errors.ks,
+            "{name}: {} {expected}",
+            row.errors.ks
+        );
     }
 }
 

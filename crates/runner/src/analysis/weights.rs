@@ -33,3 +33,18 @@ pub(super) fn ks_of(format: Option<&PluginChoice>) -> Result<Ks> {
     let config = own.map(|format| parse::<KsConfig>(format.options.clone())).transpose()?;
     Ok(Ks::new(config.unwrap_or_default()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_scheme_has_the_options_of_the_format_where_that_is_it() {
+        let of = |format: Option<PluginChoice>| format!("{:?}", ks_of(format.as_ref()).unwrap());
+        let default = format!("{:?}", Ks::new(KsConfig::default()));
+        assert_eq!([of(None), of(Some(PluginChoice::named("k-means")))], [default.clone(), default]);
+        let refined = format!("{:?}", Ks::new(KsConfig { refine: 50, ..KsConfig::default() }));
+        assert_eq!(of(Some(PluginChoice::named("ks").with("refine", 50))), refined);
+        assert!(ks_of(Some(&PluginChoice::named("ks").with("refin", 50))).is_err());
+    }
+}

@@ -103,6 +103,7 @@ pub(crate) fn take_runs(
 fn of_folder(path: &Path) -> Result<BoardRow> {
     let mut summary = RunFolder::read_summary(path)?;
     let info = RunFolder::read_info(path)?;
+    summary.image_seconds = summary.image_seconds.or(info.wall_seconds.get("synth").copied());
     let file = path.join("config.toml");
     let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let config: Table = text.parse().with_context(|| file.display().to_string())?;

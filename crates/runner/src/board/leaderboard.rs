@@ -11,7 +11,7 @@ use crate::Usage;
 use crate::record::Summary;
 
 /// Columns that come first, in this order.
-const FIRST: [&str; 24] = [
+const FIRST: [&str; 25] = [
     "study",
     "experiment",
     "method",
@@ -36,6 +36,7 @@ const FIRST: [&str; 24] = [
     "size_bytes",
     "image_passes",
     "wall_seconds",
+    "image_seconds",
 ];
 
 /// All finished runs that the project knows of.
@@ -121,6 +122,7 @@ impl Leaderboard {
                     row.origin = row.origin.or(known.origin.clone());
                     row.summary.size_bytes = row.summary.size_bytes.or(known.summary.size_bytes);
                     row.summary.weight_bits_mean = row.summary.weight_bits_mean.or(known.summary.weight_bits_mean);
+                    row.summary.image_seconds = row.summary.image_seconds.or(known.summary.image_seconds);
                     if row.config.is_empty() {
                         row.config.clone_from(&known.config);
                     }
@@ -208,7 +210,7 @@ mod tests {
     fn a_run_is_there_once_and_what_is_known_of_it_stays() {
         let known = run("e", "m", 1, 90.0);
         let mut bare = BoardRow { config: Cells::new(), origin: Default::default(), ..known.clone() };
-        bare.summary.size_bytes = None;
+        (bare.summary.size_bytes, bare.summary.image_seconds) = (None, None);
         let once = board(vec![known.clone(), bare.clone()]);
         assert_eq!(once.rows(), std::slice::from_ref(&known));
         // Another outcome is another run: nothing of the old one stays.

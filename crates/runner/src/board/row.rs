@@ -273,6 +273,7 @@ pub(super) mod tests {
             weight_mse: Some(1.234_567_890_123e-5),
             size_bytes: Some(150_800),
             wall_seconds: 94.915_490_594,
+            image_seconds: Some(90.5),
             ..Summary::default()
         };
         let config = [("quant.weight_bits", "4"), ("images.source", "zeroq")];

@@ -261,7 +261,8 @@ fn live(
     let wall = folder.info().total_wall();
     let summary = summary(config, teacher, &judge, &made, progressed, &test, passes, wall);
     let (weight_bits_mean, size_bytes) = (stored_bits(&audit), Some(audit.quantized_bytes as u64));
-    Ok(Some(Summary { weight_mse, weight_bits_mean, size_bytes, ..summary }))
+    let image_seconds = folder.info().wall_seconds.get("synth").copied();
+    Ok(Some(Summary { weight_mse, weight_bits_mean, size_bytes, image_seconds, ..summary }))
 }
 
 /// Bits that a weight takes when stored, over all weights; none without weights.

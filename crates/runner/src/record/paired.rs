@@ -5,14 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::stat::Stat;
+use super::stat::{ROUNDING, Stat};
 
 /// Below this p-value, and with at least [`LEAST_PAIRS`] pairs, a difference is called significant.
 pub const SIGNIFICANT: f64 = 0.05;
 /// Fewest pairs of runs that a difference is called significant with.
 pub const LEAST_PAIRS: usize = 3;
-/// Share of the values below which the spread of their differences is rounding.
-const ROUNDING: f64 = 1e-12;
 
 /// A paired t-test, two-sided.
 ///

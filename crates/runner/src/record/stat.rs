@@ -3,6 +3,9 @@
 use serde::Serialize;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+/// Share of the values below which their spread is rounding.
+pub(super) const ROUNDING: f64 = 1e-12;
+
 /// Mean and sample standard deviation of some runs.
 ///
 /// ```text
@@ -28,7 +31,10 @@ impl Stat {
         }
         let mean = values.iter().sum::<f64>() / n as f64;
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
-        Some(Self { n, mean, std: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()) })
+        let size = values.iter().fold(0.0_f64, |size, value| size.max(value.abs()));
+        // The mean of equal values need not be that value.
+        let std = |std: f64| if std <= ROUNDING * size { 0.0 } else { std };
+        Some(Self { n, mean, std: (n > 1).then(|| std((squares / (n - 1) as f64).sqrt())) })
     }
 
     /// The 95 % interval of the mean by Student's t; none for a single value.
@@ -64,6 +70,7 @@ mod tests {
         assert_eq!(stat.text(2), "91.50 ± 1.80");
         assert_eq!(Stat::of([4.0]).unwrap().text(1), "4.0");
         assert_eq!(Stat::of([]), None);
+        assert_eq!(Stat::of([0.1, 0.1, 0.1]).unwrap().std, Some(0.0));
     }
 
     /// scripts/reference/t_tests.py, from scipy.

@@ -88,6 +88,9 @@ pub struct Summary {
     pub image_passes: Option<u64>,
     /// Seconds over all phases and lives.
     pub wall_seconds: f64,
+    /// Those of them that the images took when they were made, whether for this run or for an earlier one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image_seconds: Option<f64>,
 }
 
 impl Summary {

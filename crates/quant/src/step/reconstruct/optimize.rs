@@ -193,7 +193,7 @@ fn mixed_inputs(
 }
 
 /// What becomes of a unit's output in the rest of the network, in floating point.
-struct Outlook<'a> {
+pub(super) struct Outlook<'a> {
     settings: &'a Prediction,
     /// The teacher's distributions of all images, as logarithms.
     teacher: Tensor<2>,
@@ -203,7 +203,7 @@ struct Outlook<'a> {
 
 impl<'a> Outlook<'a> {
     /// None where the task has no logits.
-    fn new(settings: &'a Prediction, task: &Task<'_>) -> Option<Self> {
+    pub(super) fn new(settings: &'a Prediction, task: &Task<'_>) -> Option<Self> {
         let teacher = log_distribution(task.logits.clone()?, settings.temperature);
         let named = |id: NodeId| (id, task.teacher.node(id).name.clone());
         let read = task.unit.outputs(task.teacher).into_iter().map(named).collect();
@@ -211,12 +211,18 @@ impl<'a> Outlook<'a> {
     }
 
     /// The nodes whose outputs [`Self::loss`] wants.
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         self.read.iter().map(|(_, name)| name.clone()).collect()
     }
 
     /// The weighted loss of a batch, from the unit's output and those of its nodes that later ones read.
-    fn loss(&self, task: &Task<'_>, output: Tensor<4>, mut features: FeatureTap, batch: &Tensor<1, Int>) -> Tensor<1> {
+    pub(super) fn loss(
+        &self,
+        task: &Task<'_>,
+        output: Tensor<4>,
+        mut features: FeatureTap,
+        batch: &Tensor<1, Int>,
+    ) -> Tensor<1> {
         let (end, count) = (task.unit.nodes.end, task.teacher.nodes().len());
         let logits = if end == count {
             output

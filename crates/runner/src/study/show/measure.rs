@@ -101,8 +101,18 @@ pub(crate) const SECONDS: Measure = Measure {
     of: |run| Some(run.wall_seconds),
 };
 
+/// What quantizing and training cost of it: images are shared between methods.
+const OWN_SECONDS: Measure = Measure {
+    key: "seconds_without_images",
+    title: "Time on the machine of the run, images apart",
+    head: "time without images",
+    better: None,
+    form: Form::Duration,
+    of: |run| Some((run.wall_seconds - run.image_seconds?).max(0.0)),
+};
+
 /// All of them, in the order of the page.
-pub(crate) static MEASURES: [Measure; 9] = [
+pub(crate) static MEASURES: [Measure; 10] = [
     DROP,
     TOP1,
     BEST,
@@ -126,6 +136,7 @@ pub(crate) static MEASURES: [Measure; 9] = [
     SIZE,
     PASSES,
     SECONDS,
+    OWN_SECONDS,
 ];
 
 impl Measure {
@@ -135,6 +146,7 @@ impl Measure {
             Form::Fixed(digits) if self.better.is_some() => stat.text(digits),
             Form::Fixed(digits) => format!("{:.digits$}", stat.mean),
             Form::Scientific => match stat.std {
+                Some(0.0) => format!("{:.2e} ± 0", stat.mean),
                 Some(std) => format!("{:.2e} ± {std:.1e}", stat.mean),
                 None => format!("{:.2e}", stat.mean),
             },
@@ -163,6 +175,7 @@ mod tests {
         let weight = MEASURES.iter().find(|measure| measure.key == "weight_mse").unwrap();
         assert_eq!((weight.text(&one), DROP.text(&three)), ("1.50e-4".to_owned(), "91.50 ± 1.80".to_owned()));
         assert_eq!((SIZE.text(&three), SECONDS.text(&three)), ("91.5".to_owned(), "1 min 32 s".to_owned()));
+        assert_eq!(weight.text(&Stat::of([1.3e-4; 3]).unwrap()), "1.30e-4 ± 0");
         assert!(weight.text(&Stat::of([1e-4, 3e-4]).unwrap()).starts_with("2.00e-4 ± 1.4e-4"));
     }
 

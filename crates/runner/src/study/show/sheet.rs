@@ -117,6 +117,19 @@ impl Sheet {
         Ok(sheet)
     }
 
+    /// The bits of a row in a column, where they are not the column's: of another width, or with weights that take over half as much
+    /// again when stored.
+    pub(crate) fn own_bits(&self, variant: &str, column: &str) -> Option<String> {
+        self.runs(variant, column).find_map(|(_, run)| {
+            if !run.bits.eq_ignore_ascii_case(column) {
+                return Some(run.bits.clone());
+            }
+            let (weight, activation) = run.bits.strip_prefix('W')?.split_once('A')?;
+            let mean = run.weight_bits_mean.filter(|mean| weight.parse().is_ok_and(|bits: f64| *mean > 1.5 * bits))?;
+            Some(format!("W{mean:.1}A{activation}"))
+        })
+    }
+
     /// The finished runs at a place, by seed.
     pub(crate) fn runs(&self, variant: &str, column: &str) -> impl Iterator<Item = (u64, &Summary)> {
         let runs = self.runs.get(&(variant.to_owned(), column.to_owned()));
@@ -229,6 +242,7 @@ pub(super) mod tests {
             size_bytes: Some(if bits == "w8a8" { 290_000 } else { 150_800 }),
             image_passes: (method != "brecq").then_some(32_064),
             wall_seconds: 60.0 + 10.0 * seed as f64,
+            image_seconds: Some(40.0),
             ..Summary::default()
         };
         summary.with_accuracy([91.73, 99.0], [91.73 - drop, 98.0])

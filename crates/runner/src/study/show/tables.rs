@@ -3,7 +3,7 @@
 use super::measure::{BEST, DROP, MEASURES, Measure, TOP1};
 use super::sheet::Sheet;
 use super::verdict::{against_baseline, p_text, sign, winner};
-use crate::record::{BEST_ON_TEST, Grid, GridCell, LEAST_PAIRS, REAL_DATA, SIGNIFICANT, Stat, Summary, csv_cell};
+use crate::record::{BEST_ON_TEST, Grid, GridCell, LEAST_PAIRS, REAL_DATA, SIGNIFICANT, Stat, csv_cell};
 
 const NOTHING: &str = "–";
 
@@ -23,8 +23,7 @@ pub(crate) fn measure_grid(sheet: &Sheet, measure: &Measure) -> Option<Grid> {
             };
             let sign = sign(measure, against_baseline(sheet, measure, variant, column));
             let mut text = format!("{}{sign}", measure.text(&stat));
-            let own = sheet.runs(&variant.name, column).map(|(_, run)| run).find_map(|run| own_bits(run, column));
-            if let Some(own) = own {
+            if let Some(own) = sheet.own_bits(&variant.name, column) {
                 text += &format!(" ({own})");
                 other_bits = true;
             }
@@ -44,14 +43,14 @@ pub(crate) fn measure_grid(sheet: &Sheet, measure: &Measure) -> Option<Grid> {
     if other_bits {
         notes.push(
             "in brackets: the bits in place of the column's: of a format of one width, or, where a method's weights take over \
-             half as much again, their mean with scales and codebooks"
+             half as much again, their mean with scales and codebooks; never bold"
                 .to_owned(),
         );
     }
     if bold {
         notes.push(format!(
-            "**bold**: significantly better than the second best data-free method (paired t-test over equal seeds, two-sided, \
-             p < {SIGNIFICANT}, at least {LEAST_PAIRS} seeds)"
+            "**bold**: significantly better than the second best data-free method of the column's bits (paired t-test over equal seeds, \
+             two-sided, p < {SIGNIFICANT}, at least {LEAST_PAIRS} seeds)"
         ));
     }
     if let (true, Some(baseline)) = (signed, &sheet.baseline) {
@@ -84,16 +83,6 @@ pub(crate) fn measure_grid(sheet: &Sheet, measure: &Measure) -> Option<Grid> {
         rows,
         notes,
     })
-}
-
-/// The bits of a run where they are not the column's.
-fn own_bits(run: &Summary, column: &str) -> Option<String> {
-    if !run.bits.eq_ignore_ascii_case(column) {
-        return Some(run.bits.clone());
-    }
-    let (weight, activation) = run.bits.strip_prefix('W')?.split_once('A')?;
-    let mean = run.weight_bits_mean.filter(|mean| weight.parse().is_ok_and(|bits: f64| *mean > 1.5 * bits))?;
-    Some(format!("W{mean:.1}A{activation}"))
 }
 
 /// One bit width: variants by measures, with intervals and tests. `None` where no run is finished.
@@ -154,7 +143,7 @@ pub(crate) fn column_grid(sheet: &Sheet, column: &str) -> Option<Grid> {
     }
     if won.iter().any(|(_, winner)| winner.is_some()) {
         notes.push(format!(
-            "**bold**: significantly better than the second best data-free method (that test, p < {SIGNIFICANT}, at least \
+            "**bold**: significantly better than the second best data-free method of these bits (that test, p < {SIGNIFICANT}, at least \
              {LEAST_PAIRS} seeds)"
         ));
     }

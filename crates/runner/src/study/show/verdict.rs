@@ -7,10 +7,11 @@ use super::sheet::{Sheet, Variant};
 use crate::record::{Paired, Stat};
 
 /// The data-free row of a column that is significantly better than the second best one, by a paired test over equal
-/// seeds; `None` where no row is. Rows on real data are bounds and take no part.
+/// seeds; `None` where no row is. Rows on real data are controls, and those of other bits are no competitors: they take no part.
 pub(super) fn winner<'a>(sheet: &'a Sheet, measure: &Measure, column: &str) -> Option<&'a str> {
     let mut rows: Vec<(&'a str, BTreeMap<u64, f64>, f64)> = Vec::new();
-    for variant in sheet.variants.iter().filter(|variant| !sheet.is_real(&variant.name)) {
+    let competes = |name: &str| !sheet.is_real(name) && sheet.own_bits(name, column).is_none();
+    for variant in sheet.variants.iter().filter(|variant| competes(&variant.name)) {
         let values = sheet.values(&variant.name, column, measure);
         if let Some(stat) = Stat::of(values.values().copied()) {
             rows.push((variant.name.as_str(), values, stat.mean));
@@ -64,6 +65,19 @@ mod tests {
         assert_eq!(winner(&sheet, &SECONDS, "w4a4"), None, "costs have no winner");
         let alone = Sheet::new("small", "gdfq", None, &[spot("mse", "w4a4", 1, Some(1.0))]).unwrap();
         assert_eq!(winner(&alone, &DROP, "w4a4"), None, "nothing to be better than");
+    }
+
+    #[test]
+    fn rows_of_other_bits_do_not_win_and_do_not_keep_others_from_it() {
+        let mut spots: Vec<_> = small().into_iter().filter(|spot| spot.method != "brecq").collect();
+        for (seed, drop) in (1..).zip([0.2, 0.3, 0.25]) {
+            let mut wide = spot("fp8", "w4a4", seed, Some(drop));
+            wide.run.iter_mut().for_each(|run| run.bits = "W8A4".to_owned());
+            spots.push(wide);
+        }
+        let sheet = Sheet::new("small", "gdfq", Some("minmax"), &spots).unwrap();
+        assert_eq!(sheet.own_bits("fp8", "w4a4").as_deref(), Some("W8A4"));
+        assert_eq!(winner(&sheet, &DROP, "w4a4"), Some("kd"));
     }
 
     #[test]

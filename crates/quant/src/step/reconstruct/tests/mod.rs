@@ -1,6 +1,7 @@
 //! Whole reconstructions of small networks.
 
 mod case;
+mod outlook;
 mod recorded;
 mod ternary;
 
@@ -134,6 +135,65 @@ fn a_correction_that_is_off_or_held_in_place_changes_no_bit_and_another_does() {
         let (without, with) = (off.1.errors("soft"), moved.1.errors("soft"));
         assert!(without[0] != with[0] && off.1.errors("before")[0] == moved.1.errors("before")[0], "{protocol}");
     }
+}
+
+#[test]
+fn every_key_of_a_table_counts() {
+    let case = Case::new(Protocol::Gdfq, 3, |_| ());
+    let correction = DistributionCorrectionConfig { iterations: 3, ..Default::default() };
+    let base = PdQuantConfig {
+        iterations: FEW,
+        batch: 12,
+        lr: 0.05,
+        activation_lr: 1e-3,
+        lambda: 0.1,
+        correction,
+        ..Default::default()
+    };
+    let fit = |config: &PdQuantConfig| {
+        let step = PdQuant::new(config).unwrap();
+        case.fit(&step, case.at(Stage::Network), &mut Recorded::default()).unwrap().state()
+    };
+    let first = fit(&base);
+    assert!(fit(&base) == first);
+    for (key, config) in [
+        ("iterations", PdQuantConfig { iterations: FEW + 1, ..base.clone() }),
+        ("batch", PdQuantConfig { batch: 13, ..base.clone() }),
+        ("lr", PdQuantConfig { lr: 0.1, ..base.clone() }),
+        ("activation_lr", PdQuantConfig { activation_lr: 2e-3, ..base.clone() }),
+        ("lambda", PdQuantConfig { lambda: 0.5, ..base.clone() }),
+        ("beta_start", PdQuantConfig { beta_start: 5.0, ..base.clone() }),
+        ("beta_end", PdQuantConfig { beta_end: 15.0, ..base.clone() }),
+        ("warmup", PdQuantConfig { warmup: 0.7, ..base.clone() }),
+        ("drop", PdQuantConfig { drop: 0.25, ..base.clone() }),
+        ("prediction_weight", PdQuantConfig { prediction_weight: 40.0, ..base.clone() }),
+        ("temperature", PdQuantConfig { temperature: 1.5, ..base.clone() }),
+    ] {
+        assert!(fit(&config) != first, "{key}");
+    }
+    let fit = |exponent: f64| {
+        let config = ActivationStepsConfig { iterations: FEW, batch: 12, lr: 1e-3, exponent };
+        let step = ActivationSteps::new(&config).unwrap();
+        case.fit(&step, case.at(Stage::Network), &mut Recorded::default()).unwrap().state()
+    };
+    assert!(fit(2.0) != fit(2.4));
+}
+
+#[test]
+fn a_strong_regulariser_decides_roundings() {
+    let case = Case::new(Protocol::Gdfq, 3, |_| ());
+    let gap = |lambda: f64| {
+        let config = BrecqConfig { iterations: ENOUGH, batch: 12, lr: 0.05, lambda, ..Default::default() };
+        let mut told = Recorded::default();
+        let step = Brecq::new(&config).unwrap();
+        case.fit(&step, case.at(Stage::Weights), &mut told).unwrap();
+        // Of units that were worse with hard roundings the error of nearest rounding is told: they say nothing here.
+        let errors = told.errors("soft").into_iter().zip(told.errors("hard")).zip(told.errors("before"));
+        let kept = errors.filter(|((_, hard), before)| hard < before);
+        kept.map(|((soft, hard), _)| (hard - soft).abs() / hard).fold(0.0, f64::max)
+    };
+    let (free, strong) = (gap(0.0), gap(3.0));
+    assert!(strong < 0.3 && free > 0.6, "{free} {strong}");
 }
 
 #[test]

@@ -39,7 +39,7 @@ pub(super) fn cost(sheet: &Sheet, quality: &Quality) -> Result<Option<Figure>> {
     let width = (WIDTH - gutter - 10) / scales.len() as i32;
     let height = (columns.len() as i32 * HEIGHT).max(all.len() as i32 * LEGEND_ROW + 24);
     let title = format!("{}: {} against cost, protocol {}", sheet.study, quality.name, sheet.protocol);
-    let subtitle = format!("{}; line: what no cheaper data-free method reaches", quality.about);
+    let subtitle = format!("{}; line: what no cheaper data-free method of these bits reaches", quality.about);
     let picture = svg(&title, (WIDTH.unsigned_abs(), (TOP + height).unsigned_abs()), |canvas| {
         head(canvas, &title, &subtitle)?;
         legend(canvas, (WIDTH - gutter + 4, TOP + 24), entries(&all))?;
@@ -62,7 +62,8 @@ pub(super) fn cost(sheet: &Sheet, quality: &Quality) -> Result<Option<Figure>> {
                 let panel = column.to_uppercase();
                 let up = if place == 0 { quality.axis } else { "" };
                 frame.draw(canvas, Titles { panel: &panel, across: name, up })?;
-                scatter(canvas, &frame, quality, &points)?;
+                let competes = |series: &Series| sheet.own_bits(&series.variant, column).is_none();
+                scatter(canvas, &frame, quality, &points, competes)?;
             }
         }
         Ok(())
@@ -88,10 +89,16 @@ pub(super) fn points<'a>(
     all.iter().filter_map(point).collect()
 }
 
-/// Draws the data-free front and a marker a point.
-pub(super) fn scatter(canvas: &Canvas<'_>, frame: &Frame, quality: &Quality, points: &[Point<'_>]) -> Drawn {
-    let free: Vec<(f64, f64)> =
-        points.iter().filter(|(series, ..)| !series.real).map(|(_, x, value)| (*x, *value)).collect();
+/// Draws a marker a point, and the front of the data-free series that compete.
+pub(super) fn scatter(
+    canvas: &Canvas<'_>,
+    frame: &Frame,
+    quality: &Quality,
+    points: &[Point<'_>],
+    competes: impl Fn(&Series) -> bool,
+) -> Drawn {
+    let free = points.iter().filter(|(series, ..)| !series.real && competes(series));
+    let free: Vec<(f64, f64)> = free.map(|(_, x, value)| (*x, *value)).collect();
     draw_front(canvas, frame, &front(&free, |a, b| quality.measure.prefers(a, b)))?;
     points.iter().try_for_each(|(series, x, value)| series.look.mark(canvas, frame.at(*x, *value)))
 }

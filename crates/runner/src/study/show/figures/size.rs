@@ -36,7 +36,7 @@ pub(super) fn size(sheet: &Sheet, quality: &Quality) -> Result<Option<Figure>> {
         let frame = Frame { left: 62, top: TOP + 6, right: WIDTH - gutter - 16, bottom: TOP + height - 56, across, up };
         frame
             .draw(canvas, Titles { panel: "", across: "size of all parameters when stored, KiB", up: quality.axis })?;
-        scatter(canvas, &frame, quality, &points)
+        scatter(canvas, &frame, quality, &points, |_| true)
     })?;
     Ok(Some(Figure { name: format!("{}-size", sheet.stem), title, svg: picture }))
 }

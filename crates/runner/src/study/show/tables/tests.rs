@@ -1,6 +1,8 @@
 use super::super::measure::{AGREEMENT, SECONDS};
+use super::super::sheet::Spot;
 use super::super::sheet::tests::{run, small, small_sheet, spot};
 use super::*;
+use crate::record::Summary;
 
 fn without_brecq() -> Sheet {
     let spots: Vec<_> = small().into_iter().filter(|spot| spot.method != "brecq").collect();
@@ -69,7 +71,7 @@ fn a_bit_width_has_intervals_tests_and_costs() {
         mse.starts_with("| mse | 3 | 89.43 ± 0.10 | 89.18 to 89.68 | – | 2.30 ± 0.10 | 2.05 to 2.55 | < 0.001 |"),
         "{mse}"
     );
-    assert!(mse.ends_with("| 147.3 | 32.1 k | 1 min 20 s |"), "{mse}");
+    assert!(mse.ends_with("| 147.3 | 32.1 k | 1 min 20 s | 40 s |"), "{mse}");
     assert!(
         line(&text, "| kd").contains("| **1.15 ± 0.09** |") && line(&text, "| minmax").contains("| – | 9.50 [1] |")
     );
@@ -114,7 +116,9 @@ fn files_hold_all_measures_and_all_bit_widths() {
 #[test]
 fn bits_that_are_not_the_columns_are_told() {
     let of = |bits: &str, mean: Option<f64>| {
-        own_bits(&Summary { weight_bits_mean: mean, ..run("rex", bits, 1, 0.0) }, "w4a4")
+        let run = Summary { weight_bits_mean: mean, ..run("rex", bits, 1, 0.0) };
+        let spot = Spot { run: Some(run), ..spot("rex", "w4a4", 1, None) };
+        Sheet::new("small", "gdfq", None, &[spot]).unwrap().own_bits("rex", "w4a4")
     };
     assert_eq!(of("W4A4", Some(4.3)), None);
     assert_eq!(of("W4A4", None), None);

@@ -3,16 +3,16 @@
 
     python3 scripts/rank_correlation.py experiments/ptq-cifar10/results.jsonl
 
-One line for each protocol and bit width: the correlation over the methods' first seeds of the weights' and of the logits'
-squared error with the drop, then the methods by weight error. Formats that keep a width of their own, and real images, are left
-out, and tables of fewer than three methods. Needs nothing but Python 3.
+One line for each protocol and bit width: the correlation over methods of the weights' and of the logits' squared error with the drop
+(means over each method's seeds), then the methods by weight error. Formats that keep a width of their own or add terms up, and real
+images, are left out, and tables of fewer than three methods. Needs nothing but Python 3.
 """
 
 import json
 import sys
 from collections import defaultdict
 
-LEFT_OUT = {"fp8", "ternary", "binary", "real"}
+LEFT_OUT = {"fp8", "rex", "ternary", "binary", "real"}
 
 
 def ranks(values):
@@ -29,24 +29,28 @@ def spearman(left, right):
     return shared / spread**0.5 if spread else float("nan")
 
 
+def mean(runs):
+    """One run with the means of several."""
+    figures = ("weight_mse", "logit_mse", "drop")
+    return {"method": runs[0]["method"], **{name: sum(run[name] for run in runs) / len(runs) for name in figures}}
+
+
 def main(path):
-    tables = defaultdict(dict)
+    tables = defaultdict(lambda: defaultdict(list))
     with open(path, encoding="utf-8") as lines:
         for line in lines:
             run = json.loads(line)["summary"]
             if run["weight_mse"] and run["method"] not in LEFT_OUT:
-                key = (run["protocol"], run["bits"])
-                first = tables[key].setdefault(run["method"], run)
-                tables[key][run["method"]] = min(first, run, key=lambda run: run["seed"])
+                tables[run["protocol"], run["bits"]][run["method"]].append(run)
     for (protocol, bits), methods in tables.items():
         if len(methods) < 3:
             continue
-        runs = sorted(methods.values(), key=lambda run: run["weight_mse"])
-        drops = [run["drop"] for run in runs]
-        weights = spearman([run["weight_mse"] for run in runs], drops)
-        logits = spearman([run["logit_mse"] for run in runs], drops)
-        print(f"{protocol} {bits}: {len(runs)} methods, weights {weights:+.2f}, logits {logits:+.2f}")
-        print("    " + ", ".join(f"{run['method']} {run['weight_mse']:.3g} ({run['drop']:.2f})" for run in runs))
+        rows = sorted(map(mean, methods.values()), key=lambda row: row["weight_mse"])
+        drops = [row["drop"] for row in rows]
+        weights = spearman([row["weight_mse"] for row in rows], drops)
+        logits = spearman([row["logit_mse"] for row in rows], drops)
+        print(f"{protocol} {bits}: {len(rows)} methods, weights {weights:+.2f}, logits {logits:+.2f}")
+        print("    " + ", ".join(f"{row['method']} {row['weight_mse']:.3g} ({row['drop']:.2f})" for row in rows))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ def ledger(folder):
     rows = {}
     for line in (folder / "results.jsonl").read_text().splitlines():
         row = json.loads(line)
-        row["summary"].pop("wall_seconds")
+        for key in ("wall_seconds", "image_seconds"):
+            row["summary"].pop(key, None)
         if rows.setdefault(row["config_sha256"], row) is not row:
             raise ValueError(f"{folder}: {row['config_sha256']} stands twice")
     return rows
@@ -27,7 +28,7 @@ def tables(folder):
     found = {}
     for path in sorted((folder / "tables").glob("*.csv")):
         head, *rows = csv.reader(path.read_text().splitlines())
-        kept = [at for at, key in enumerate(head) if not key.startswith("wall_seconds")]
+        kept = [at for at, key in enumerate(head) if not key.startswith(("wall_seconds", "seconds_without_images"))]
         found[path.name] = [[row[at] for at in kept] for row in [head, *rows]]
     return found
 

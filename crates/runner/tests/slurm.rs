@@ -126,7 +126,9 @@ impl Cluster {
         let text = fs::read_to_string(self.ledger()).unwrap_or_default();
         let row = |line: &str| {
             let mut row: serde_json::Value = serde_json::from_str(line).unwrap();
-            ["wall_seconds", "image_seconds"].map(|key| row["summary"][key] = serde_json::Value::Null);
+            for key in ["wall_seconds", "image_seconds"] {
+                row["summary"][key] = serde_json::Value::Null;
+            }
             (row["config_sha256"].as_str().unwrap().to_owned(), row)
         };
         text.lines().map(row).collect()

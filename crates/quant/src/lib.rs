@@ -20,6 +20,7 @@ mod bounds;
 mod change_groups;
 mod channel_statistics;
 mod codec;
+mod csv_cell;
 mod deviation;
 mod distribution;
 mod error;

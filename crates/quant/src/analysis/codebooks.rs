@@ -3,6 +3,7 @@
 use super::Comparison;
 use crate::audit::Role;
 use crate::codec::{Codec, Half};
+use crate::csv_cell::csv_cell;
 use crate::error::QuantError;
 
 const HEADER: &str = "layer,tensor,term,group,kind,bits,codes,step,zero,levels\n";
@@ -35,8 +36,7 @@ impl Comparison<'_> {
 }
 
 fn write(text: &mut String, layer: &str, role: Role, codec: &Codec) {
-    let layer =
-        if layer.contains([',', '"']) { format!("\"{}\"", layer.replace('"', "\"\"")) } else { layer.to_owned() };
+    let layer = csv_cell(layer);
     let terms = match codec {
         Codec::Sum(terms) => terms.as_slice(),
         one => std::slice::from_ref(one),

@@ -37,8 +37,8 @@ pub struct Histogram {
     pub high: f32,
     /// How many values lie in each bin; the last one includes its upper end.
     pub counts: Vec<u64>,
-    /// The values that each group can take, ascending. Of a format that adds up several terms, those of the first. Empty where there is no table of them (dynamic ranges, 16-bit floating
-    /// point).
+    /// The values that each group can take, ascending. Of a format that adds up several terms, those of the first. Empty
+    /// where there is no table of them (dynamic ranges, 16-bit floating point).
     pub levels: Vec<Vec<f32>>,
     /// Share of the values beyond the outermost codes of their group; none where the codec is made while the network
     /// runs.

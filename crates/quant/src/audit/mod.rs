@@ -140,7 +140,8 @@ fn parameter_count(layer: &Layer) -> usize {
 mod tests {
     use super::*;
     use crate::families::Families;
-    use crate::plan::{Plan, Protocol, QuantConfig};
+    use crate::granularity::Granularity;
+    use crate::plan::{FormatConfig, Plan, PluginChoice, Protocol, QuantConfig};
     use crate::precision::Precision;
     use crate::testing::{images, small};
 
@@ -191,14 +192,19 @@ mod tests {
         assert_eq!(audit.quantized_bytes, packed + 8 * (8 * 3 + 16 * 2 + 10) + 4 * rest);
     }
 
-    #[test]
-    fn codebooks_may_take_more_than_the_floats_that_they_stand_for() {
+    /// The audit of a network whose weights alone are quantized.
+    fn of_weights(bits: u8, change: impl Fn(&mut FormatConfig)) -> Audit {
         let network = small(3);
         let mut config =
-            QuantConfig { weight_bits: Precision::Int(8), activation_bits: Precision::Float, ..Default::default() };
-        config.weight.format = Some(crate::plan::PluginChoice::named("k-means"));
+            QuantConfig { weight_bits: Precision::Int(bits), activation_bits: Precision::Float, ..Default::default() };
+        change(&mut config.weight);
         let plan = Plan::new(&config, &network, &Families::builtin()).unwrap();
-        let audit = Audit::of(&QuantizedNetwork::with_weights(network, plan).unwrap(), None).unwrap();
+        Audit::of(&QuantizedNetwork::with_weights(network, plan).unwrap(), None).unwrap()
+    }
+
+    #[test]
+    fn codebooks_may_take_more_than_the_floats_that_they_stand_for() {
+        let audit = of_weights(8, |weight| weight.format = Some(PluginChoice::named("k-means")));
         // No channel has more than 256 weights: each has a level of its own, in 32 bits beside its code of 8.
         let weights = 8 * 3 * 9 + 2 * 8 * 8 * 9 + 16 * 8 * 9 + 16 * 16 * 9 + 160;
         assert_eq!(audit.quantized_bytes, audit.float_bytes + weights);
@@ -207,13 +213,10 @@ mod tests {
 
     #[test]
     fn grids_without_zero_points_are_not_charged_for_them() {
-        let network = small(3);
-        let mut config =
-            QuantConfig { weight_bits: Precision::Int(4), activation_bits: Precision::Float, ..Default::default() };
-        config.weight.quantizer = Some(crate::plan::PluginChoice::named("symmetric"));
-        config.weight.granularity = Some(crate::granularity::Granularity::PerGroup(9));
-        let plan = Plan::new(&config, &network, &Families::builtin()).unwrap();
-        let audit = Audit::of(&QuantizedNetwork::with_weights(network, plan).unwrap(), None).unwrap();
+        let audit = of_weights(4, |weight| {
+            weight.quantizer = Some(PluginChoice::named("symmetric"));
+            weight.granularity = Some(Granularity::PerGroup(9));
+        });
         assert_eq!(audit.rows.iter().find(|row| row.layer == "conv1").unwrap().bytes, 8 * 27 / 2 + 4 * 8 * 3);
         let text = audit.to_markdown();
         assert!(text.contains("| per-group of 9 |") && text.contains("| per-group of 9, here of 8 |"), "{text}");

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::csv_cell::csv_cell;
+
 /// One node of the report. Differences are the student's output less the teacher's, after the quantization of that
 /// output.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -130,7 +132,8 @@ impl BoundsReport {
         for row in &self.rows {
             let numbers = numbers(row).map(|number| number.map_or_else(String::new, |number| number.to_string()));
             let outside = row.outside.map_or_else(String::new, |outside| outside.to_string());
-            let cells = [quoted(&row.node), quoted(&row.kind), row.elements.to_string(), numbers.join(","), outside];
+            let cells =
+                [csv_cell(&row.node), csv_cell(&row.kind), row.elements.to_string(), numbers.join(","), outside];
             text += &cells.join(",");
             text.push('\n');
         }
@@ -161,10 +164,6 @@ fn short(number: f64) -> String {
         }
         _ => format!("{number:.3e}"),
     }
-}
-
-fn quoted(text: &str) -> String {
-    if text.contains([',', '"', '\n']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text.to_owned() }
 }
 
 #[cfg(test)]

@@ -113,6 +113,43 @@ fn no_image_of_the_box_leaves_the_bounds_at_any_node() {
     }
 }
 
+/// A convolution of eight channels by tiles, over rows of which all but one are zero behind the rectifier.
+#[test]
+fn rows_beside_a_bright_one_are_within_the_rounding_of_their_tile() {
+    let device = Device::flex();
+    let mut graph = NetworkBuilder::new(&device, 7);
+    graph.conv("first", 0, [8, 3, 1], 1, 0, false);
+    graph.op("relu", &[graph.last()], Op::Relu);
+    graph.conv("second", graph.last(), [8, 8, 3], 1, 1, false);
+    graph.op("avgpool", &[graph.last()], Op::GlobalAvgPool);
+    graph.op("flatten", &[graph.last()], Op::Flatten);
+    graph.linear("linear", graph.last(), 4, 8);
+    let network = graph.finish("tiles", [3, 8, 8], 4);
+    let student = quantized(&network, Protocol::Gdfq, Precision::Int(8), Precision::Float);
+    let bright = |index: usize| if index / 8 % 8 == 3 { 1e3 * (index as f32 * 0.7).sin() } else { 0.0 };
+    let image = tensor(&network, (0..3 * 8 * 8).map(bright).collect());
+    let report = bounds(&network, &student, &image, &image, Some(&image)).unwrap();
+    assert!(report.holds() && report.logits().unwrap().measured_max.unwrap() > 0.0, "{}", report.to_markdown());
+}
+
+/// Products below the smallest normal `f32` lose digits, or all of them.
+#[test]
+fn weights_too_small_for_a_full_mantissa_are_within_the_bounds() {
+    let network = plain(6).map_layers(|name, layer| match layer.weight() {
+        Some(weight) if name == "first" => layer.with_weight(weight * 1e-20 * 1e-21),
+        _ => layer,
+    });
+    let student = quantized(&network, Protocol::Gdfq, Precision::Float, Precision::Int(4));
+    let mut teacher = student.plan.prepare(network.clone()).unwrap();
+    teacher = teacher.map_layers(|name, layer| match layer.weight() {
+        Some(weight) if name == "first" => layer.with_weight(weight * 1.5),
+        _ => layer,
+    });
+    let [low, high, inside] = boxed(&network, 0.0, 16);
+    let report = bounds(&teacher, &student, &low, &high, Some(&inside)).unwrap();
+    assert!(report.holds(), "{}", report.to_markdown());
+}
+
 #[test]
 fn over_many_layers_norms_are_tighter_than_intervals() {
     let network = crate::testing::resnet20(4);

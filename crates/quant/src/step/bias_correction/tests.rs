@@ -5,6 +5,7 @@ use super::super::Silent;
 use super::*;
 use crate::architectures::{build, mobile};
 use crate::families::Families;
+use crate::network::Calibrator;
 use crate::output_shift::absorbing_norm;
 use crate::pass::Rewritten;
 use crate::plan::{Plan, Protocol, QuantConfig};
@@ -84,23 +85,19 @@ fn measured_with_weights_the_ranges_are_those_of_the_corrected_network() {
     assert_eq!(step.stage(), Stage::Weights);
     let student = QuantizedNetwork::with_weights(network, plan.clone()).unwrap();
     let before = mean_error(&teacher, &student, &x);
-    let after = fit(&step, &teacher, &x, student).unwrap();
+    let after = fit(&step, &teacher, &x, student.clone()).unwrap();
     let error = mean_error(&teacher, &after, &x);
     assert!(!after.is_calibrated() && before > 1e-2 && error < 1e-5, "{before} {error}");
-    // Every range of the calibrated network is the smallest and largest value that now reaches the site.
-    let mut calibrator = crate::network::Calibrator::of(after).unwrap();
-    calibrator.observe(x.clone()).unwrap();
-    let calibrated = calibrator.finish().unwrap();
-    let names: Vec<String> = calibrated.activations.keys().cloned().collect();
-    let mut seen = blindfold_zoo::FeatureTap::new(names.clone());
-    let mut weights = calibrated.clone();
-    weights.activations.clear();
-    weights.network.run(x, &mut Taps(vec![&mut weights.tap(), &mut seen]));
-    let first = &names.iter().find(|name| *name == "relu1").unwrap()[..];
-    let values = crate::samples::host_values(seen.features[first].clone());
-    let largest = values.iter().fold(0.0f32, |most, x| most.max(*x));
-    let (_, high) = calibrated.activations[first].uniform().unwrap().map(0).representable();
-    assert!((high / largest - 1.0).abs() < 0.05, "{high} {largest}");
+    // The ranges that come of it are not those that calibration would have given before.
+    let highest = |student: QuantizedNetwork| -> Vec<f32> {
+        let mut calibrator = Calibrator::of(student).unwrap();
+        calibrator.observe(x.clone()).unwrap();
+        let calibrated = calibrator.finish().unwrap();
+        calibrated.activations.values().map(|codec| codec.uniform().unwrap().map(0).representable().1).collect()
+    };
+    let (uncorrected, corrected) = (highest(student), highest(after));
+    let moved = uncorrected.iter().zip(&corrected).filter(|(a, b)| (*a / *b - 1.0).abs() > 0.02).count();
+    assert!(moved > 0, "{uncorrected:?} {corrected:?}");
 }
 
 #[test]
